@@ -1,0 +1,6 @@
+export * from './apps.ts'
+export * from './events.ts'
+export * from './money.ts'
+export * from './problem.ts'
+export * from './problems.ts'
+export * from './seed.ts'

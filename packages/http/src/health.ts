@@ -1,0 +1,50 @@
+import { problemContentType } from '@banking/contracts'
+import type { Metrics } from '@banking/telemetry'
+import Fastify, { type FastifyInstance } from 'fastify'
+
+/** One thing a process cannot work without; rejects or throws while it is missing. */
+export type Check = {
+  name: string
+  check: () => Promise<void> /** A failure is shown but does not flip `/ready`. */
+  optional?: boolean
+}
+
+const checkTimeout = 1_000
+
+/**
+ * `/ping` (the process answers), `/ready` (it can work: 200 or 503 with the failed checks by name, never their
+ * errors) and `/metrics`, on a port of their own that no route from outside leads to.
+ */
+export function healthServer(options: {
+  checks: readonly Check[]
+  metrics: Metrics
+  isDraining: () => boolean
+}): FastifyInstance {
+  const app = Fastify({ logger: false, forceCloseConnections: true })
+  app.get('/ping', async () => ({ status: 'ok' }))
+  app.get('/ready', async (_request, reply) => {
+    const results = await Promise.all(options.checks.map(async check => ({ ...check, ok: await passes(check) })))
+    const failed = results.filter(result => !result.ok && result.optional !== true)
+    const checks = Object.fromEntries(results.map(result => [result.name, result.ok ? 'ok' : 'failed']))
+    const draining = options.isDraining()
+    const ready = failed.length === 0 && !draining
+    return reply.code(ready ? 200 : 503).send({ status: draining ? 'draining' : ready ? 'ready' : 'not ready', checks })
+  })
+  app.get('/metrics', async (_request, reply) =>
+    reply.type(options.metrics.contentType).send(await options.metrics.text()),
+  )
+  app.setErrorHandler((_error, _request, reply) => reply.code(500).type(problemContentType).send('{"status":500}'))
+  return app
+}
+
+async function passes({ check }: Check): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<false>(resolve => {
+    timer = setTimeout(resolve, checkTimeout, false)
+  })
+  const done = check().then(
+    () => true,
+    () => false,
+  )
+  return Promise.race([done, late]).finally(() => clearTimeout(timer))
+}

@@ -1,0 +1,47 @@
+import type { Logger, Metrics } from '@banking/telemetry'
+import closeWithGrace from 'close-with-grace'
+import type { FastifyInstance } from 'fastify'
+import { type Check, healthServer } from './health.ts'
+
+export type ServeOptions = {
+  host: string
+  port: number
+  healthPort: number
+  checks: readonly Check[]
+  metrics: Metrics
+  logger: Logger
+  /** Ends what holds requests open (streams), before connections are drained. */
+  onDrain?: () => Promise<void> | void
+  /** Closes what the app stood on, after the last request. */
+  onClose?: () => Promise<void>
+  /** ms between "not ready" and the end of listening, so that load balancers look elsewhere first. */
+  drainDelay?: number
+}
+
+/** ms until a process that does not finish by itself is ended. */
+const grace = 10_000
+
+/**
+ * Listens, answers health on its own port, and stops in order on SIGTERM or SIGINT: not ready, streams told to
+ * reconnect, requests finished, connections closed, exit 0. An uncaught error is logged and stops it the same way.
+ */
+export async function serve(app: FastifyInstance, options: ServeOptions): Promise<void> {
+  const { logger } = options
+  let draining = false
+  const health = healthServer({ checks: options.checks, metrics: options.metrics, isDraining: () => draining })
+  closeWithGrace({ delay: grace, logger: false }, async ({ err, signal }) => {
+    draining = true
+    if (err) logger.fatal({ err }, 'stopping after an uncaught error')
+    else logger.info({ signal }, 'stopping')
+    await new Promise(resolve => setTimeout(resolve, options.drainDelay ?? 0))
+    await options.onDrain?.()
+    await app.close()
+    await options.onClose?.()
+    await health.close()
+    logger.info('stopped')
+    logger.flush()
+  })
+  await app.listen({ host: options.host, port: options.port })
+  await health.listen({ host: options.host, port: options.healthPort })
+  logger.info({ port: options.port, healthPort: options.healthPort }, 'listening')
+}

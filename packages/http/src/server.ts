@@ -1,0 +1,118 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { problem } from '@banking/contracts'
+import {
+  childOf,
+  formatTraceparent,
+  type Logger,
+  type Metrics,
+  newTrace,
+  parseTraceparent,
+  type Trace,
+} from '@banking/telemetry'
+import swagger from '@fastify/swagger'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, type RawServerDefault } from 'fastify'
+import { v7 as uuidv7 } from 'uuid'
+import { handleProblems, sendProblem } from './problem-handler.ts'
+import { validatorCompiler } from './validation.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The span of this request; its children go to the next hop and into events. */
+    trace: Trace
+    /** Code of the refusal that was answered, for the request's log line. */
+    problemCode: string | undefined
+  }
+}
+
+export type Server = FastifyInstance<
+  RawServerDefault,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>
+
+export type ServerOptions = {
+  /** The app's name, e.g. `payment`. */
+  name: string
+  title: string
+  description: string
+  logger: Logger
+  metrics: Metrics
+  /** Bytes of a request body; 413 beyond. */
+  bodyLimit?: number
+  /** Whether a `traceparent` from the caller is continued. The edge starts its own traces. */
+  continueTrace?: boolean
+}
+
+const requestIdPattern = /^[A-Za-z0-9_-]{8,64}$/
+
+/**
+ * A Fastify server with the bank's manners: problem+json for every refusal, strict bodies, a request id, a trace,
+ * one log line and one latency sample per request, an OpenAPI 3.1 document, limits and time-outs.
+ */
+export async function createServer(options: ServerOptions): Promise<Server> {
+  const { logger, metrics } = options
+  const app: Server = Fastify({
+    loggerInstance: logger as FastifyBaseLogger,
+    disableRequestLogging: true,
+    bodyLimit: options.bodyLimit ?? 64 * 1024,
+    connectionTimeout: 0,
+    requestTimeout: 30_000,
+    keepAliveTimeout: 72_000,
+    maxParamLength: 200,
+    routerOptions: { ignoreTrailingSlash: false, caseSensitive: true },
+    forceCloseConnections: 'idle',
+    return503OnClosing: true,
+    genReqId: request => {
+      const given = request.headers['x-request-id']
+      return typeof given === 'string' && requestIdPattern.test(given) ? given : uuidv7()
+    },
+    http: { maxHeaderSize: 16 * 1024, headersTimeout: 10_000, requireHostHeader: true },
+    frameworkErrors: (error, request, reply) => {
+      // A path that cannot be decoded never reached a hook: the request has no trace yet.
+      sendProblem(request, reply as never, problem('path_malformed', undefined, { cause: error }))
+    },
+  }).withTypeProvider<TypeBoxTypeProvider>()
+  app.setValidatorCompiler(validatorCompiler)
+  handleProblems(app as unknown as FastifyInstance)
+  observe(app, metrics, options.continueTrace ?? true)
+  await app.register(swagger, {
+    openapi: { openapi: '3.1.0', info: { title: options.title, description: options.description, version: '1' } },
+    hideUntagged: false,
+  })
+  return app
+}
+
+function observe(app: Server, metrics: Metrics, continueTrace: boolean): void {
+  const seconds = metrics.histogram('http_request_duration_seconds', 'Time from request to end of answer.', [
+    'method',
+    'route',
+    'status',
+  ])
+  app.decorateRequest('trace', null as unknown as Trace)
+  app.decorateRequest('problemCode', undefined)
+  app.addHook('onRequest', async (request, reply) => {
+    const given = continueTrace ? parseTraceparent(request.headers.traceparent as string | undefined) : undefined
+    request.trace = given === undefined ? newTrace() : childOf(given)
+    request.log = request.log.child({ traceId: request.trace.traceId })
+    reply.header('x-request-id', request.id)
+    reply.header('traceparent', formatTraceparent(request.trace))
+    reply.header('x-content-type-options', 'nosniff')
+  })
+  app.addHook('onResponse', async (request, reply) => {
+    const route = request.routeOptions.url ?? 'none'
+    seconds.observe({ method: request.method, route, status: reply.statusCode }, reply.elapsedTime / 1000)
+    request.log.info(
+      {
+        method: request.method,
+        route,
+        status: reply.statusCode,
+        ms: Math.round(reply.elapsedTime * 10) / 10,
+        ...(request.problemCode === undefined ? {} : { problem: request.problemCode }),
+      },
+      'request',
+    )
+  })
+}
