@@ -1,4 +1,5 @@
 export { type Check, healthServer } from './health.ts'
 export { lists, page } from './paging.ts'
+export { asProblem, sendProblem, type Translator } from './problem-handler.ts'
 export { serve } from './serve.ts'
 export { createServer, type Server, type ServerOptions } from './server.ts'

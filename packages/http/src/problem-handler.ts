@@ -2,6 +2,9 @@ import { Problem, type ProblemCode, problem, problemContentType } from '@banking
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { fieldErrors } from './validation.ts'
 
+/** Knows the errors of one library, e.g. `asDatabaseProblem` of `@banking/db`; undefined for all others. */
+export type Translator = (error: unknown) => Problem | undefined
+
 /** Fastify's own refusals, by their code, as problems of the catalog. */
 const frameworkProblems: Readonly<Record<string, ProblemCode>> = {
   FST_ERR_CTP_INVALID_MEDIA_TYPE: 'media_type_unsupported',
@@ -19,8 +22,10 @@ const frameworkProblems: Readonly<Record<string, ProblemCode>> = {
  * The one place where an error becomes an answer (RFC 9457). What is not a {@link Problem} and not a known refusal
  * of the framework is a 500 that says nothing of its cause; the log has it.
  */
-export function handleProblems(app: FastifyInstance): void {
-  app.setErrorHandler<FastifyError | Error>((error, request, reply) => sendProblem(request, reply, asProblem(error)))
+export function handleProblems(app: FastifyInstance, translators: readonly Translator[]): void {
+  app.setErrorHandler<FastifyError | Error>((error, request, reply) =>
+    sendProblem(request, reply, asProblem(error, translators)),
+  )
   const methodsOf = rememberMethods(app)
   app.setNotFoundHandler((request, reply) => {
     const methods = methodsOf(request.url.split('?', 1)[0] ?? '/')
@@ -50,8 +55,12 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, refusa
 }
 
 /** Any thrown value as a problem. */
-export function asProblem(error: unknown): Problem {
+export function asProblem(error: unknown, translators: readonly Translator[] = []): Problem {
   if (error instanceof Problem) return error
+  for (const translate of translators) {
+    const translated = translate(error)
+    if (translated !== undefined) return translated
+  }
   const { code, statusCode, validation } = error as Partial<FastifyError>
   if (validation !== undefined) {
     const errors = fieldErrors(validation)

@@ -11,9 +11,9 @@ import {
 } from '@banking/telemetry'
 import swagger from '@fastify/swagger'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, type RawServerDefault } from 'fastify'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController, type RawServerDefault } from 'fastify'
 import { v7 as uuidv7 } from 'uuid'
-import { handleProblems, sendProblem } from './problem-handler.ts'
+import { handleProblems, sendProblem, type Translator } from './problem-handler.ts'
 import { validatorCompiler } from './validation.ts'
 
 declare module 'fastify' {
@@ -42,6 +42,8 @@ export type ServerOptions = {
   metrics: Metrics
   /** Bytes of a request body; 413 beyond. */
   bodyLimit?: number
+  /** Translators of libraries' errors into problems; what they leave is a 500. */
+  translators?: readonly Translator[]
   /** Whether a `traceparent` from the caller is continued. The edge starts its own traces. */
   continueTrace?: boolean
 }
@@ -56,13 +58,12 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   const { logger, metrics } = options
   const app: Server = Fastify({
     loggerInstance: logger as FastifyBaseLogger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     bodyLimit: options.bodyLimit ?? 64 * 1024,
     connectionTimeout: 0,
     requestTimeout: 30_000,
     keepAliveTimeout: 72_000,
-    maxParamLength: 200,
-    routerOptions: { ignoreTrailingSlash: false, caseSensitive: true },
+    routerOptions: { ignoreTrailingSlash: false, caseSensitive: true, maxParamLength: 200 },
     forceCloseConnections: 'idle',
     return503OnClosing: true,
     genReqId: request => {
@@ -76,7 +77,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     },
   }).withTypeProvider<TypeBoxTypeProvider>()
   app.setValidatorCompiler(validatorCompiler)
-  handleProblems(app as unknown as FastifyInstance)
+  handleProblems(app as unknown as FastifyInstance, options.translators ?? [])
   observe(app, metrics, options.continueTrace ?? true)
   await app.register(swagger, {
     openapi: { openapi: '3.1.0', info: { title: options.title, description: options.description, version: '1' } },

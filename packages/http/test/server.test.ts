@@ -1,0 +1,182 @@
+import { Writable } from 'node:stream'
+import { problem } from '@banking/contracts'
+import { createLogger, createMetrics } from '@banking/telemetry'
+import t, { type Test } from 'tap'
+import Type from 'typebox'
+import { createServer } from '../src/index.ts'
+
+async function testServer(t: Test) {
+  const lines: string[] = []
+  const destination = new Writable({ write: (chunk, _encoding, done) => done(void lines.push(String(chunk))) })
+  const metrics = createMetrics('test')
+  const app = await createServer({
+    name: 'test',
+    title: 'Test',
+    description: 'A server for tests.',
+    logger: createLogger({ name: 'test', destination }),
+    metrics,
+    bodyLimit: 1024,
+  })
+  t.teardown(() => app.close())
+  app.post(
+    '/things/:id',
+    {
+      schema: {
+        body: Type.Object(
+          { count: Type.Integer(), name: Type.Optional(Type.String()) },
+          { additionalProperties: false },
+        ),
+        querystring: Type.Object({ limit: Type.Optional(Type.Integer({ maximum: 10 })) }),
+        response: { 200: Type.Object({ count: Type.Integer() }) },
+      },
+    },
+    async request => ({ count: request.body.count, secret: 'not in the schema' }),
+  )
+  app.get('/broken', async () => {
+    throw new Error('password=hunter2')
+  })
+  app.get('/refused', async () => {
+    throw problem('insufficient_funds', 'Only 3.00 EUR are available.', { headers: { 'x-extra': '1' } })
+  })
+  return { app, lines, metrics }
+}
+
+const post = (payload: unknown, more: object = {}) => ({ method: 'POST', url: '/things/1', payload, ...more }) as const
+
+t.test('answers with what the response schema names and nothing else', async t => {
+  const { app } = await testServer(t)
+  const response = await app.inject(post({ count: 3 }))
+  t.equal(response.statusCode, 200)
+  t.same(response.json(), { count: 3 })
+})
+
+t.test('takes bodies literally and names the wrong field', async t => {
+  const { app } = await testServer(t)
+  for (const [payload, field] of [
+    [{ count: '3' }, '/count'],
+    [{}, '/count'],
+    [{ count: 3, extra: true }, '/extra'],
+    [{ count: 1.5 }, '/count'],
+  ] as const) {
+    const response = await app.inject(post(payload))
+    t.equal(response.statusCode, 400)
+    t.match(response.headers['content-type'], 'application/problem+json')
+    t.match(response.json(), { code: 'request_invalid', status: 400, errors: [{ field }] })
+  }
+})
+
+t.test('converts the query and refuses what cannot be converted', async t => {
+  const { app } = await testServer(t)
+  t.equal((await app.inject(post({ count: 1 }, { url: '/things/1?limit=5' }))).statusCode, 200)
+  t.match((await app.inject(post({ count: 1 }, { url: '/things/1?limit=eleven' }))).json(), { code: 'request_invalid' })
+})
+
+t.test('turns the refusals of the framework into problems', async t => {
+  const { app } = await testServer(t)
+  const cases = [
+    [
+      await app.inject({
+        method: 'POST',
+        url: '/things/1',
+        payload: '{"count":',
+        headers: { 'content-type': 'application/json' },
+      }),
+      400,
+      'body_malformed',
+    ],
+    [
+      await app.inject({
+        method: 'POST',
+        url: '/things/1',
+        payload: '',
+        headers: { 'content-type': 'application/json' },
+      }),
+      400,
+      'body_malformed',
+    ],
+    [
+      await app.inject({ method: 'POST', url: '/things/1', payload: 'a=1', headers: { 'content-type': 'text/html' } }),
+      415,
+      'media_type_unsupported',
+    ],
+    [await app.inject(post({ count: 1, name: 'x'.repeat(2000) })), 413, 'body_too_large'],
+    [
+      await app.inject(
+        post(
+          { count: 1 },
+          { payload: '{"count":1,"__proto__":{"x":1}}', headers: { 'content-type': 'application/json' } },
+        ),
+      ),
+      400,
+      'body_malformed',
+    ],
+    [await app.inject('/nothing'), 404, 'not_found'],
+    [await app.inject('/%zz'), 400, 'path_malformed'],
+    [await app.inject({ method: 'GET', url: '/things/1' }), 405, 'method_not_allowed'],
+  ] as const
+  for (const [response, status, code] of cases) {
+    t.equal(response.statusCode, status)
+    t.equal(response.headers['content-type'], 'application/problem+json')
+    t.match(response.json(), { code, status })
+  }
+  t.equal(cases[7][0].headers.allow, 'POST')
+})
+
+t.test('says nothing of the cause of a 500 to the client, and everything to the log', async t => {
+  const { app, lines } = await testServer(t)
+  const response = await app.inject('/broken')
+  t.equal(response.statusCode, 500)
+  t.notMatch(response.body, 'hunter2')
+  t.match(response.json(), { code: 'internal' })
+  t.match(lines.join(''), 'hunter2')
+})
+
+t.test('sends a problem with its detail, its headers and the id of the request', async t => {
+  const { app } = await testServer(t)
+  const response = await app.inject({ url: '/refused', headers: { 'x-request-id': 'abcdefgh-1' } })
+  t.equal(response.statusCode, 409)
+  t.equal(response.headers['x-extra'], '1')
+  t.equal(response.headers['x-request-id'], 'abcdefgh-1')
+  t.equal(response.headers['cache-control'], 'no-store')
+  t.match(response.json(), {
+    code: 'insufficient_funds',
+    detail: 'Only 3.00 EUR are available.',
+    instance: 'urn:request:abcdefgh-1',
+  })
+})
+
+t.test('continues a well-formed trace and starts its own for any other', async t => {
+  const { app } = await testServer(t)
+  const given = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+  const continued = String(
+    (await app.inject({ url: '/refused', headers: { traceparent: given } })).headers['traceparent'],
+  )
+  t.match(continued, /^00-0af7651916cd43dd8448eb211c80319c-[0-9a-f]{16}-01$/)
+  t.notMatch(continued, 'b7ad6b7169203331')
+  const fresh = (await app.inject({ url: '/refused', headers: { traceparent: '00-0-0-00', 'x-request-id': 'a\nb' } }))
+    .headers
+  t.match(fresh['traceparent'], /^00-[0-9a-f]{32}-[0-9a-f]{16}-00$/)
+  t.match(fresh['x-request-id'], /^[0-9a-f-]{36}$/)
+})
+
+t.test('writes one line and one latency sample per request, without bodies or secrets', async t => {
+  const { app, lines, metrics } = await testServer(t)
+  await app.inject(
+    post({ count: 3, name: 'Alice' }, { headers: { authorization: 'Bearer secret', cookie: 'a=secret' } }),
+  )
+  const requests = lines.map(line => JSON.parse(line)).filter(line => line.msg === 'request')
+  t.equal(requests.length, 1)
+  t.match(requests[0], { app: 'test', method: 'POST', route: '/things/:id', status: 200, traceId: /^[0-9a-f]{32}$/ })
+  t.notMatch(lines.join(''), 'secret')
+  t.notMatch(lines.join(''), 'Alice')
+  t.match(
+    await metrics.text(),
+    'http_request_duration_seconds_count{app="test",method="POST",route="/things/:id",status="200"} 1',
+  )
+})
+
+t.test('publishes OpenAPI 3.1', async t => {
+  const { app } = await testServer(t)
+  await app.ready()
+  t.match(app.swagger(), { openapi: '3.1.0', paths: { '/things/{id}': { post: {} } } })
+})
