@@ -1,6 +1,7 @@
 import { Writable } from 'node:stream'
 import { problem } from '@banking/contracts'
 import { createLogger, createMetrics } from '@banking/telemetry'
+import type { InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import Type from 'typebox'
 import { createServer } from '../src/index.ts'
@@ -41,7 +42,12 @@ async function testServer(t: Test) {
   return { app, lines, metrics }
 }
 
-const post = (payload: unknown, more: object = {}) => ({ method: 'POST', url: '/things/1', payload, ...more }) as const
+const post = (payload: object, more: InjectOptions = {}): InjectOptions => ({
+  method: 'POST',
+  url: '/things/1',
+  payload,
+  ...more,
+})
 
 t.test('answers with what the response schema names and nothing else', async t => {
   const { app } = await testServer(t)

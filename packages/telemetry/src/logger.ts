@@ -13,7 +13,6 @@ const secretFields = [
   'refresh_token',
   'id_token',
   'client_assertion',
-  'code',
   'code_verifier',
   'subject_token',
   'logout_token',

@@ -1,0 +1,69 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parts } from '@banking/testkit'
+import postgres from 'postgres'
+import t, { type Test } from 'tap'
+import { asDatabaseProblem, isUniqueViolation, migrate, openDatabase } from '../src/index.ts'
+
+const { postgres: url } = parts(t, 'postgres')
+
+async function scratch(t: Test): Promise<string> {
+  const admin = postgres(url, { max: 1, onnotice: () => {} })
+  const name = `test_db_${process.pid}_${Date.now()}`
+  await admin.unsafe(`CREATE DATABASE ${name}`)
+  t.teardown(async () => {
+    await admin.unsafe(`DROP DATABASE ${name} WITH (FORCE)`)
+    await admin.end()
+  })
+  const address = new URL(url)
+  address.pathname = `/${name}`
+  return address.href
+}
+
+t.test('migrations are applied once, also by two processes at the same time', async t => {
+  const database = await scratch(t)
+  const folder = await mkdtemp(join(tmpdir(), 'migrations-'))
+  t.teardown(() => rm(folder, { recursive: true }))
+  await mkdir(join(folder, 'meta'))
+  const entry = { idx: 0, version: '7', when: 1, tag: '0000_init', breakpoints: true }
+  await writeFile(
+    join(folder, 'meta/_journal.json'),
+    JSON.stringify({ version: '7', dialect: 'postgresql', entries: [entry] }),
+  )
+  await writeFile(join(folder, '0000_init.sql'), 'CREATE TABLE thing (id int PRIMARY KEY, big bigint)')
+  await Promise.all([migrate({ url: database, folder }), migrate({ url: database, folder })])
+  const { sql, check, close } = openDatabase({ url: database, name: 'test' })
+  await check()
+  await sql`INSERT INTO thing VALUES (1, 9007199254740993)`
+  t.same([...(await sql`SELECT big FROM thing`)], [{ big: 9007199254740993n }], 'a bigint keeps its last digit')
+  const twice = await sql`INSERT INTO thing VALUES (1, 0)`.catch((error: unknown) => error)
+  t.ok(isUniqueViolation(twice))
+  t.equal(asDatabaseProblem(twice), undefined, 'a unique violation is no outage')
+  await close()
+})
+
+t.test('an outage is a 503 that may be repeated', async t => {
+  const { check, close } = openDatabase({ url: 'postgres://x:y@127.0.0.1:1/x', name: 'test' })
+  const refused = await check().catch((error: unknown) => error)
+  t.match(asDatabaseProblem(refused), { code: 'database_unavailable', status: 503, headers: { 'retry-after': '2' } })
+  t.match(asDatabaseProblem(new Error('drizzle says', { cause: refused })), { status: 503 })
+  t.equal(asDatabaseProblem(new Error('something else')), undefined)
+  await close()
+})
+
+t.test('a backend that is ended while it works is an outage, and the pool recovers', async t => {
+  const database = await scratch(t)
+  const { sql, check, close } = openDatabase({ url: database, name: 'victim', max: 1 })
+  const admin = postgres(url, { max: 1 })
+  await check()
+  const running = sql`SELECT pg_sleep(5)`.catch((error: unknown) => error)
+  await new Promise(resolve => setTimeout(resolve, 200))
+  await admin`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'victim' AND datname = ${new URL(database).pathname.slice(1)}`
+  t.match(asDatabaseProblem(await running), { status: 503 })
+  // The driver may hand the broken connection out once more; the one after that is new.
+  await check().catch((error: unknown) => t.match(asDatabaseProblem(error), { status: 503 }))
+  await check()
+  await close()
+  await admin.end()
+})
