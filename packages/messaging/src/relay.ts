@@ -1,0 +1,209 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { eventContentType } from '@banking/contracts'
+import type { Database } from '@banking/db'
+import type { Logger, Metrics } from '@banking/telemetry'
+import postgres from 'postgres'
+import type { Message, Transport } from './transport.ts'
+
+type Sql = Database['sql']
+type Row = { position: bigint; topic: string; key: string; event: string }
+
+export type RelayOptions = {
+  sql: Sql
+  transport: Transport
+  logger: Logger
+  metrics: Metrics
+}
+
+export type Relay = {
+  /** Whether this process is the one that publishes. */
+  isLeader(): boolean
+  /** Waits for the batch that is under way. */
+  close(): Promise<void>
+}
+
+/** Any number, the same for all relays of one database. */
+const lock = 7_203_114_003
+const batchSize = 200
+/** Bytes of one publish; the broker's own limit is 1 MB. */
+const batchBytes = 512 * 1024
+const pollInterval = 500
+const longestPause = 5_000
+
+/**
+ * Publishes the outbox, oldest first, and deletes what the broker has acknowledged. Of all relays of a database one
+ * leads, by a lock that its connection holds: when the process or the connection dies, another takes over. What was
+ * published but not yet deleted is then sent twice; consumers know it by its id.
+ *
+ * A topic that cannot be published waits alone, the others go on: order is promised per key, and a key has one topic.
+ */
+export function startRelay(options: RelayOptions): Relay {
+  const { transport, logger } = options
+  const meters = createMeters(options.metrics)
+  const closing = new AbortController()
+  const blocked = new Map<string, { until: number; pause: number }>()
+  let leading = false
+  let wake = (): void => {}
+  let notified = false
+
+  const session = leaderSession(options.sql, () => {
+    if (leading) logger.warn('lost the relay’s connection')
+    leading = false
+  })
+  const notify = (): void => {
+    // A relay that waits for the lock asks for it at each poll: soon enough.
+    if (!leading) return
+    notified = true
+    wake()
+  }
+
+  /** Until something may have been written, or the poll is due. */
+  const idle = async (): Promise<void> => {
+    if (notified || closing.signal.aborted) return
+    const waiting = new AbortController()
+    wake = () => waiting.abort()
+    closing.signal.addEventListener('abort', wake)
+    await delay(pollInterval, undefined, { signal: waiting.signal }).catch(() => {})
+    closing.signal.removeEventListener('abort', wake)
+  }
+
+  const lead = async (): Promise<boolean> => {
+    if (leading) return true
+    const [row] = await session<{ locked: boolean }[]>`SELECT pg_try_advisory_lock(${lock}) AS locked`
+    leading = row?.locked === true
+    if (leading) logger.info('leading the relay')
+    return leading
+  }
+
+  /** @returns whether there may be more to do at once */
+  const relayBatch = async (): Promise<boolean> => {
+    const now = Date.now()
+    const waiting = [...blocked].filter(([, { until }]) => until > now).map(([topic]) => topic)
+    const rows = await session<Row[]>`
+      SELECT position, topic, key, event::text AS event FROM outbox
+      WHERE topic <> ALL (${waiting}) ORDER BY position LIMIT ${batchSize}`
+    for (const [topic, batch] of byTopic(rows)) {
+      if (closing.signal.aborted) return false
+      try {
+        await transport.publish(topic, batch.map(toMessage))
+      } catch (error) {
+        const pause = Math.min((blocked.get(topic)?.pause ?? 125) * 2, longestPause)
+        blocked.set(topic, { until: Date.now() + pause, pause })
+        meters.failures.inc({ topic })
+        logger.warn({ err: error, topic, events: batch.length, pause }, 'publishing failed; the events stay')
+        continue
+      }
+      blocked.delete(topic)
+      // Only what was acknowledged, by position: rows that appeared meanwhile are not touched.
+      await session`DELETE FROM outbox WHERE position = ANY (${batch.map(row => row.position.toString())}::bigint[])`
+      meters.published.inc({ topic }, batch.length)
+    }
+    return rows.length > 0
+  }
+
+  const loop = async (): Promise<void> => {
+    let failures = 0
+    let measuredAt = 0
+    while (!closing.signal.aborted) {
+      notified = false
+      try {
+        const more = (await lead()) && (await relayBatch())
+        if (leading && Date.now() - measuredAt > 1_000) {
+          measuredAt = Date.now()
+          await meters.measure(session)
+        }
+        failures = 0
+        if (more) continue
+      } catch (error) {
+        // Whatever it was, ask for the lock again: in the same session that costs nothing.
+        leading = false
+        failures += 1
+        if (closing.signal.aborted) break
+        logger.warn({ err: error, failures }, 'the relay cannot use the database')
+        await delay(Math.min(100 * 2 ** failures, longestPause), undefined, { signal: closing.signal }).catch(() => {})
+      }
+      await idle()
+    }
+  }
+
+  const listening = options.sql.listen('outbox', notify, notify).catch(error => {
+    logger.warn({ err: error }, 'cannot listen to the outbox; polling alone')
+    return undefined
+  })
+  const done = loop()
+  return {
+    isLeader: () => leading,
+    close: async () => {
+      closing.abort()
+      await done
+      leading = false
+      await session.end({ timeout: 5 }).catch(error => logger.warn({ err: error }, 'the relay did not end cleanly'))
+      await listening.then(it => it?.unlisten()).catch(() => {})
+    },
+  }
+}
+
+/** One connection of its own, since the lock lives and dies with it. */
+function leaderSession(sql: Sql, onclose: () => void): Sql {
+  const { options } = sql
+  return postgres({
+    ...(options as unknown as postgres.Options<{ bigint: postgres.PostgresType<bigint> }>),
+    max: 1,
+    max_lifetime: null,
+    onclose,
+    connection: {
+      ...options.connection,
+      application_name: `${options.connection.application_name} relay`,
+      // A leader whose machine vanished leaves no FIN: without these its lock would stay for two hours.
+      tcp_keepalives_idle: 10,
+      tcp_keepalives_interval: 5,
+      tcp_keepalives_count: 3,
+    },
+  }) as Sql
+}
+
+/** Batches per topic in the order of their first row; the first row is taken even when it alone is too large. */
+function byTopic(rows: readonly Row[]): Map<string, Row[]> {
+  const batches = new Map<string, Row[]>()
+  const full = new Set<string>()
+  const bytes = new Map<string, number>()
+  for (const row of rows) {
+    if (full.has(row.topic)) continue
+    const size = (bytes.get(row.topic) ?? 0) + Buffer.byteLength(row.event)
+    const batch = batches.get(row.topic)
+    if (batch === undefined) batches.set(row.topic, [row])
+    else if (size > batchBytes) full.add(row.topic)
+    else batch.push(row)
+    bytes.set(row.topic, size)
+  }
+  return batches
+}
+
+const toMessage = (row: Row): Message => ({
+  key: row.key,
+  value: row.event,
+  headers: { 'content-type': eventContentType },
+})
+
+type Meters = {
+  published: ReturnType<Metrics['counter']>
+  failures: ReturnType<Metrics['counter']>
+  measure(sql: Sql): Promise<void>
+}
+
+function createMeters(metrics: Metrics): Meters {
+  const depth = metrics.gauge('outbox_events', 'Events that wait in the outbox, counted up to 100,000.')
+  const lag = metrics.gauge('outbox_oldest_seconds', 'Age of the oldest event that waits in the outbox.')
+  return {
+    published: metrics.counter('outbox_published_total', 'Events that the broker has acknowledged.', ['topic']),
+    failures: metrics.counter('outbox_failures_total', 'Batches that could not be published.', ['topic']),
+    measure: async sql => {
+      const [row] = await sql<{ depth: number; lag: number }[]>`
+        SELECT (SELECT count(*) FROM (SELECT FROM outbox LIMIT 100000) AS some)::int AS depth,
+               coalesce((SELECT extract(epoch FROM clock_timestamp() - created_at)
+                         FROM outbox ORDER BY position LIMIT 1), 0)::float8 AS lag`
+      depth.set(row?.depth ?? 0)
+      lag.set(row?.lag ?? 0)
+    },
+  }
+}
