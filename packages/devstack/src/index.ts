@@ -1,0 +1,2 @@
+export { germanIban, people, seed } from './people.ts'
+export { readStatus, type Status } from './status.ts'

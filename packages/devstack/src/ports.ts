@@ -1,0 +1,106 @@
+import { execFileSync } from 'node:child_process'
+import { randomInt } from 'node:crypto'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { apps, healthPortOf } from '@banking/contracts'
+import { commandOf } from './process.ts'
+
+/** Where everything listens, on 127.0.0.1. */
+export type Ports = {
+  postgres: number
+  redis: number
+  kafka: number
+  kafkaController: number
+  keycloak: number
+  keycloakManagement: number
+  /** Public port by app; health and metrics are at +1000. */
+  apps: Readonly<Record<string, number>>
+}
+
+/** The fixed ports of `dev`: below 32768, where the system's own short-lived ports begin. */
+export const developmentPorts: Ports = {
+  postgres: 5442,
+  redis: 6389,
+  kafka: 9192,
+  kafkaController: 9193,
+  keycloak: 8180,
+  keycloakManagement: 8190,
+  apps: Object.fromEntries(apps.map(({ name, port }) => [name, port])),
+}
+
+/** Ports that are free now, for a stack beside another one. */
+export async function freePorts(): Promise<Ports> {
+  const taken = new Set<number>()
+  const free = async (distance: number): Promise<number> => {
+    for (;;) {
+      const port = randomInt(20_000, 31_000)
+      const both = distance === 0 ? [port] : [port, port + distance]
+      if (both.some(candidate => taken.has(candidate))) continue
+      if (!(await Promise.all(both.map(isFree))).every(Boolean)) continue
+      for (const candidate of both) taken.add(candidate)
+      return port
+    }
+  }
+  const byApp: Record<string, number> = {}
+  for (const { name } of apps) byApp[name] = await free(healthPortOf(0))
+  return {
+    postgres: await free(0),
+    redis: await free(0),
+    kafka: await free(0),
+    kafkaController: await free(0),
+    keycloak: await free(0),
+    keycloakManagement: await free(0),
+    apps: byApp,
+  }
+}
+
+export function isFree(port: number): Promise<boolean> {
+  return new Promise(resolve => {
+    const server = createServer()
+    server.once('error', () => resolve(false))
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
+  })
+}
+
+export type PortOwner = { pid: number; command: string }
+
+/** The process that listens on a port, as far as this user may see it. */
+export function portOwner(port: number): PortOwner | undefined {
+  const pid = process.platform === 'linux' ? listenerByProc(port) : listenerByLsof(port)
+  return pid === undefined ? undefined : { pid, command: commandOf(pid) || commandByPs(pid) }
+}
+
+function listenerByProc(port: number): number | undefined {
+  const hex = port.toString(16).toUpperCase().padStart(4, '0')
+  const sockets = new Set<string>()
+  for (const table of ['/proc/net/tcp', '/proc/net/tcp6']) {
+    for (const line of read(() => readFileSync(table, 'utf8').split('\n')) ?? []) {
+      const [, local = '', , state, , , , , , inode] = line.trim().split(/\s+/)
+      if (state === '0A' && local.endsWith(`:${hex}`)) sockets.add(`socket:[${inode}]`)
+    }
+  }
+  for (const pid of read(() => readdirSync('/proc'))?.filter(name => /^\d+$/.test(name)) ?? []) {
+    for (const descriptor of read(() => readdirSync(`/proc/${pid}/fd`)) ?? []) {
+      const target = read(() => readlinkSync(`/proc/${pid}/fd/${descriptor}`))
+      if (target !== undefined && sockets.has(target)) return Number(pid)
+    }
+  }
+  return undefined
+}
+
+const listenerByLsof = (port: number): number | undefined => {
+  const text = read(() => execFileSync('lsof', ['-nP', `-iTCP:${port}`, '-sTCP:LISTEN', '-t'], { encoding: 'utf8' }))
+  return text === undefined ? undefined : Number(text.split('\n')[0])
+}
+
+const commandByPs = (pid: number): string =>
+  read(() => execFileSync('ps', ['-o', 'command=', '-p', String(pid)], { encoding: 'utf8' }).trim()) ?? ''
+
+/** What has gone meanwhile, or belongs to somebody else, is simply not seen. */
+function read<T>(look: () => T): T | undefined {
+  try {
+    return look()
+  } catch {
+    return undefined
+  }
+}

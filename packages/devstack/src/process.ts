@@ -1,0 +1,255 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import type { Readable, Writable } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+
+/** What the launcher tells its guard, one JSON document a line. */
+export type GuardMessage =
+  | { mark: string }
+  | { file: string }
+  | { group: number; signal: NodeJS.Signals }
+  | { gone: number }
+
+/** Ends every registered process group when the launcher is gone, however it went. */
+export type Guard = {
+  pid(): number
+  /** Put into each child's environment, so that the guard finds what left its group. */
+  environment: Readonly<Record<string, string>>
+  watch(group: number, signal: NodeJS.Signals): void
+  forget(group: number): void
+  /** A file that must not outlive the launcher. */
+  remove(file: string): void
+  /** Ends the guard; what is still registered ends with it. */
+  close(): Promise<void>
+}
+
+/** A program to run in its own process group. */
+export type Program = {
+  name: string
+  command: string
+  args: readonly string[]
+  cwd?: string
+  env?: Readonly<Record<string, string | undefined>>
+  /** User and group to run as; only root may choose. */
+  owner?: number | undefined
+  /** What asks it to end in an orderly way; SIGTERM by default. */
+  stopSignal?: NodeJS.Signals
+  /** Milliseconds until SIGKILL follows. */
+  grace?: number
+}
+
+export type Exit = { code: number | null; signal: NodeJS.Signals | null }
+
+export type Running = {
+  pid: number
+  exited: Promise<Exit>
+  /** Its last lines, for the message about why it did not work. */
+  tail(): readonly string[]
+  stop(): Promise<Exit>
+}
+
+/** Variables that belong to the package manager that started us, not to the bank. */
+const foreign = /^(npm_|INIT_CWD$|NODE_OPTIONS$|TAP|_TAP|JAVA_OPTS|KC_)/
+
+/** Starts the guard; call it before the first {@link run}. */
+export function startGuard(state: string): Guard {
+  const mark = `BANKING_STACK=${state}#${process.pid}.${Date.now()}`
+  const messages = new Map<string, GuardMessage>()
+  let closing = false
+  let child = start()
+
+  function start(): ChildProcess {
+    const guard = spawn(process.execPath, [fileURLToPath(new URL('guard.ts', import.meta.url))], {
+      detached: true,
+      cwd: '/',
+      stdio: ['pipe', 'ignore', 'ignore'],
+      env: { PATH: process.env['PATH'] ?? '' },
+    })
+    guard.stdin?.on('error', () => {})
+    guard.stdin?.write(`${JSON.stringify({ mark })}\n`)
+    for (const message of messages.values()) guard.stdin?.write(`${JSON.stringify(message)}\n`)
+    // Somebody ended the guard: without one a SIGKILL of the launcher would leave everything running.
+    guard.once('exit', () => {
+      if (!closing) child = start()
+    })
+    return guard
+  }
+  const tell = (key: string, message: GuardMessage) => {
+    if ('gone' in message) messages.delete(`group ${message.gone}`)
+    else messages.set(key, message)
+    child.stdin?.write(`${JSON.stringify(message)}\n`)
+  }
+  const [key, value] = split(mark)
+  return {
+    pid: () => child.pid ?? 0,
+    environment: { [key]: value },
+    watch: (group, signal) => tell(`group ${group}`, { group, signal }),
+    forget: group => tell(`gone ${group}`, { gone: group }),
+    remove: file => tell(`file ${file}`, { file }),
+    close: () =>
+      new Promise(resolve => {
+        closing = true
+        child.once('exit', () => resolve())
+        child.stdin?.end()
+      }),
+  }
+}
+
+/**
+ * Runs a program in a process group of its own: a Ctrl-C in the terminal reaches only the launcher, which ends its
+ * children in order.
+ * @param onLine every line of its output
+ * @throws Error when there is no such program
+ */
+export async function run(guard: Guard, program: Program, onLine: (line: string) => void = () => {}): Promise<Running> {
+  const inherited = Object.entries(process.env).filter(([name]) => !foreign.test(name))
+  const child = spawn(program.command, program.args, {
+    detached: true,
+    ...(program.cwd === undefined ? {} : { cwd: program.cwd }),
+    env: { ...Object.fromEntries(inherited), ...program.env, ...guard.environment },
+    ...(program.owner === undefined ? {} : { uid: program.owner, gid: program.owner }),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const { pid } = child
+  if (pid === undefined) {
+    throw await new Promise<Error>(resolve => child.once('error', resolve))
+  }
+  const stopSignal = program.stopSignal ?? 'SIGTERM'
+  guard.watch(pid, stopSignal)
+  const last: string[] = []
+  const read = (stream: Readable) =>
+    createInterface({ input: stream }).on('line', line => {
+      last.push(line)
+      if (last.length > 40) last.shift()
+      onLine(line)
+    })
+  read(child.stdout)
+  read(child.stderr)
+  const exited = new Promise<Exit>(resolve => {
+    child.once('exit', (code, signal) => {
+      signalGroup(pid, 'SIGKILL')
+      guard.forget(pid)
+      resolve({ code, signal })
+    })
+  })
+  return {
+    pid,
+    exited,
+    tail: () => last,
+    stop: async () => {
+      signalGroup(pid, stopSignal)
+      const timer = setTimeout(() => signalGroup(pid, 'SIGKILL'), program.grace ?? 10_000)
+      const exit = await exited
+      clearTimeout(timer)
+      return exit
+    },
+  }
+}
+
+/**
+ * Runs a program to its end.
+ * @returns its output
+ * @throws Error with its last lines unless it exits with 0
+ */
+export async function complete(
+  guard: Guard,
+  program: Program,
+  onLine: (line: string) => void = () => {},
+): Promise<string> {
+  const lines: string[] = []
+  const running = await run(guard, program, line => {
+    lines.push(line)
+    onLine(line)
+  })
+  const { code, signal } = await running.exited
+  if (code === 0) return lines.join('\n')
+  throw new Error(`${program.name} ended with ${code ?? signal}:\n${running.tail().slice(-15).join('\n')}`)
+}
+
+/** Sends a signal to a whole group. A group that is gone already is what was wanted. */
+export function signalGroup(group: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-group, signal)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
+}
+
+/** Whether a process is running; one that has ended and waits to be collected is not. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+  return stat(pid)?.state !== 'Z'
+}
+
+type Stat = { state: string; parent: number; started: string }
+
+/** Linux: what /proc knows of a process. */
+function stat(pid: number): Stat | undefined {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+    return { state: fields[0] ?? '', parent: Number(fields[1]), started: fields[19] ?? '' }
+  } catch {
+    return undefined
+  }
+}
+
+/** The command line of a process, where /proc tells it. */
+export function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim()
+  } catch {
+    return ''
+  }
+}
+
+/**
+ * Watches the chain of parents up to the topmost package runner (npx → sh → pnpm → sh → us). A signal to one of them
+ * often reaches nobody else, so whoever ends first ends all.
+ * @param onBroken called once
+ */
+export function watchParents(onBroken: () => void): () => void {
+  const chain = parents()
+  if (chain.length === 0) return () => {}
+  const { ppid } = process
+  const timer = setInterval(() => {
+    const whole =
+      process.ppid === ppid && chain.every(({ pid, started }) => isAlive(pid) && stat(pid)?.started === started)
+    if (whole) return
+    clearInterval(timer)
+    onBroken()
+  }, 250)
+  timer.unref()
+  return () => clearInterval(timer)
+}
+
+function parents(): { pid: number; started: string | undefined }[] {
+  const all: { pid: number; started: string | undefined; runner: boolean }[] = []
+  for (let pid = process.ppid; pid > 1 && all.length < 12; ) {
+    const facts = stat(pid)
+    all.push({ pid, started: facts?.started, runner: /\b(npx|npm|pnpm|pnpx)\b/.test(commandOf(pid)) })
+    if (facts === undefined) break
+    pid = facts.parent
+  }
+  const top = all.findLastIndex(({ runner }) => runner)
+  return all.slice(0, top + 1)
+}
+
+const split = (pair: string): [string, string] => {
+  const at = pair.indexOf('=')
+  return [pair.slice(0, at), pair.slice(at + 1)]
+}
+
+/** A pipe that nobody reads any more must not end us before everything is stopped. */
+export function ignoreBrokenPipe(...streams: Writable[]): void {
+  for (const stream of streams) {
+    stream.on('error', error => {
+      if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error
+    })
+  }
+}
