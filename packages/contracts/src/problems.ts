@@ -13,6 +13,16 @@ export const problems = {
     title: 'The request is not valid.',
     remedy: 'Correct the fields that `errors` names.',
   },
+  request_malformed: {
+    status: 400,
+    title: 'This is not well-formed HTTP.',
+    remedy: 'Send one well-formed request; what stands before us must not rewrite it.',
+  },
+  request_timeout: {
+    status: 408,
+    title: 'The request did not arrive in time.',
+    remedy: 'Send the whole request at once.',
+  },
   body_malformed: {
     status: 400,
     title: 'The body is not well-formed.',
@@ -96,6 +106,11 @@ export const problems = {
     status: 403,
     title: 'A purpose is needed to read this.',
     remedy: 'Send X-Purpose with the reason for looking at this customer.',
+  },
+  streams_exhausted: {
+    status: 429,
+    title: 'You have too many live streams open.',
+    remedy: 'Close one, or share one stream between tabs; what is missed is resumed by Last-Event-ID.',
   },
   // edge: sessions and login
   login_required: {

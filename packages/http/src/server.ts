@@ -1,5 +1,6 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import { problem } from '@banking/contracts'
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import { type ProblemCode, problem, problemContentType } from '@banking/contracts'
 import {
   childOf,
   formatTraceparent,
@@ -46,6 +47,8 @@ export type ServerOptions = {
   translators?: readonly Translator[]
   /** Whether a `traceparent` from the caller is continued. The edge starts its own traces. */
   continueTrace?: boolean
+  /** Header fields of every answer, also of those that are given before a route is found. */
+  headers?: Readonly<Record<string, string>>
 }
 
 const requestIdPattern = /^[A-Za-z0-9_-]{8,64}$/
@@ -55,7 +58,7 @@ const requestIdPattern = /^[A-Za-z0-9_-]{8,64}$/
  * one log line and one latency sample per request, an OpenAPI 3.1 document, limits and time-outs.
  */
 export async function createServer(options: ServerOptions): Promise<Server> {
-  const { logger, metrics } = options
+  const { logger, metrics, headers = {} } = options
   const app: Server = Fastify({
     loggerInstance: logger as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
@@ -73,12 +76,14 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     http: { maxHeaderSize: 16 * 1024, headersTimeout: 10_000, requireHostHeader: true },
     frameworkErrors: (error, request, reply) => {
       // A path that cannot be decoded never reached a hook: the request has no trace yet.
+      reply.headers(headers)
       sendProblem(request, reply as never, problem('path_malformed', undefined, { cause: error }))
     },
+    clientErrorHandler: (error, socket) => refuseUnparsed(error, socket, headers, logger),
   }).withTypeProvider<TypeBoxTypeProvider>()
   app.setValidatorCompiler(validatorCompiler)
   handleProblems(app as unknown as FastifyInstance, options.translators ?? [])
-  observe(app, metrics, options.continueTrace ?? true)
+  observe(app, metrics, options.continueTrace ?? true, headers)
   await app.register(swagger, {
     openapi: { openapi: '3.1.0', info: { title: options.title, description: options.description, version: '1' } },
     hideUntagged: false,
@@ -86,7 +91,41 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   return app
 }
 
-function observe(app: Server, metrics: Metrics, continueTrace: boolean): void {
+/** What was not HTTP enough to become a request still gets a problem (RFC 9457), unless the connection is gone. */
+function refuseUnparsed(
+  error: NodeJS.ErrnoException,
+  socket: Socket,
+  headers: Readonly<Record<string, string>>,
+  logger: Logger,
+): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
+  const refusal = problem(unparsedProblems[error.code ?? ''] ?? 'request_malformed')
+  logger.debug({ code: error.code }, 'request not parsed')
+  const body = JSON.stringify(refusal.toDocument())
+  const fields = {
+    ...headers,
+    'cache-control': 'no-store',
+    'content-type': problemContentType,
+    'content-length': String(Buffer.byteLength(body)),
+    connection: 'close',
+  }
+  const head = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`)
+  const { status } = refusal
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head.join('')}\r\n${body}`)
+}
+
+const unparsedProblems: Readonly<Record<string, ProblemCode>> = {
+  HPE_HEADER_OVERFLOW: 'headers_too_large',
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: 'body_too_large',
+  ERR_HTTP_REQUEST_TIMEOUT: 'request_timeout',
+}
+
+function observe(
+  app: Server,
+  metrics: Metrics,
+  continueTrace: boolean,
+  headers: Readonly<Record<string, string>>,
+): void {
   const seconds = metrics.histogram('http_request_duration_seconds', 'Time from request to end of answer.', [
     'method',
     'route',
@@ -100,7 +139,7 @@ function observe(app: Server, metrics: Metrics, continueTrace: boolean): void {
     request.log = request.log.child({ traceId: request.trace.traceId })
     reply.header('x-request-id', request.id)
     reply.header('traceparent', formatTraceparent(request.trace))
-    reply.header('x-content-type-options', 'nosniff')
+    reply.header('x-content-type-options', 'nosniff').headers(headers)
   })
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'none'

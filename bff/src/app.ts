@@ -1,0 +1,101 @@
+import { join } from 'node:path'
+import { type Problem, problem } from '@banking/contracts'
+import { createServer, type Server } from '@banking/http'
+import type { Logger, Metrics } from '@banking/telemetry'
+import cookie from '@fastify/cookie'
+import { isCanonical } from './canonical-path.ts'
+import type { ClientKeys } from './client-keys.ts'
+import type { BffConfig } from './config.ts'
+import { createExchange } from './exchange.ts'
+import { createLogin } from './login.ts'
+import { createLoginTransactions } from './login-transaction.ts'
+import { type Provider, ProviderError } from './oidc.ts'
+import pages from './pages.ts'
+import proxy from './proxy.ts'
+import type { Redis } from './redis.ts'
+import callback from './routes/callback.ts'
+import jwks from './routes/jwks.ts'
+import signOut from './routes/sign-out.ts'
+import start from './routes/start.ts'
+import userinfo from './routes/userinfo.ts'
+import { securityHeaders } from './security-headers.ts'
+import session from './session.ts'
+import { createSessionStore } from './session-store.ts'
+import { createSessions } from './sessions.ts'
+import { createStreams, type Streams } from './streams.ts'
+import webApp from './web-app.ts'
+
+export type Dependencies = {
+  config: BffConfig
+  provider: Provider
+  keys: ClientKeys
+  redis: Redis
+  logger: Logger
+  metrics: Metrics
+  /** Epoch ms. */
+  now?: () => number
+  /** Where `vite build` put the web app. */
+  webRoot?: string
+}
+
+const builtWebApp = join(import.meta.dirname, '../web/dist')
+
+/** The whole edge. What it answers to the browser is all here; what it stands on is given to it. */
+export async function buildApp(dependencies: Dependencies): Promise<{ app: Server; streams: Streams }> {
+  const { config, provider, keys, redis, logger, metrics } = dependencies
+  const { publicOrigin, sessionKeys } = config
+  const now = dependencies.now ?? Date.now
+  const headers = securityHeaders(config.provider.issuer, publicOrigin.startsWith('https:'))
+
+  const store = createSessionStore(redis)
+  const sessions = createSessions({ store, keys: sessionKeys, provider, times: config.session, logger, metrics, now })
+  const exchange = createExchange({ store, keys: sessionKeys, provider, sessions, logger, metrics, now })
+  const streams = createStreams({ sessions, logger, metrics })
+  const login = createLogin({ transactions: createLoginTransactions(redis, sessionKeys, now), provider })
+  sessions.onEnd(id => {
+    exchange.forget(id)
+    streams.close(id)
+  })
+
+  const app = await createServer({
+    name: 'bff',
+    title: 'Edge',
+    description: 'Login, sessions and the way to the services. Browsers only: tokens stay here.',
+    logger,
+    metrics,
+    continueTrace: false,
+    headers,
+    translators: [asProviderProblem],
+  })
+  app.addHook('onRequest', async request => {
+    if (!isCanonical(request.raw.url as string)) throw problem('path_malformed')
+    if (countOf(request.raw.rawHeaders, 'host') > 1) throw problem('request_invalid', 'host was sent twice')
+  })
+  await app.register(cookie)
+  await app.register(pages)
+  await app.register(session, { sessions, publicOrigin })
+  await app.register(start, { login, sessions, publicOrigin, now })
+  await app.register(callback, { login, sessions, provider, absolute: config.session.absolute, now })
+  await app.register(userinfo, { idle: config.session.idle })
+  await app.register(signOut, { sessions, provider, publicOrigin })
+  await app.register(jwks, { keys })
+  const { upstreams, upstreamTimeout, upstreamConnections, bodyLimit } = config
+  const limits = { upstreamTimeout, upstreamConnections, bodyLimit }
+  await app.register(proxy, { upstreams, ...limits, sessions, exchange, streams, metrics, headers })
+  await app.register(webApp, { root: dependencies.webRoot ?? builtWebApp })
+  app.addHook('onClose', async () => streams.closeAll())
+  return { app, streams }
+}
+
+/** What is left of a provider's failure once nobody could use the old token any more. */
+function asProviderProblem(error: unknown): Problem | undefined {
+  if (!(error instanceof ProviderError)) return undefined
+  return problem('provider_unavailable', undefined, { headers: { 'retry-after': '5' }, cause: error })
+}
+
+function countOf(rawHeaders: readonly string[], name: string): number {
+  let count = 0
+  for (let at = 0; at < rawHeaders.length; at += 2)
+    if (rawHeaders[at]?.length === name.length && rawHeaders[at]?.toLowerCase() === name) count++
+  return count
+}

@@ -1,0 +1,133 @@
+import { ConfigError, loadConfig } from '@banking/config'
+import { type AppName, apps } from '@banking/contracts'
+import Type from 'typebox'
+import { readSealingKeys, type SealingKeys } from './seal.ts'
+import type { SessionTimes } from './sessions.ts'
+import { bankUpstreams, type Upstream } from './upstreams.ts'
+
+/** Everything that the edge can be told. The rest of the BFF sees this object only, never the environment. */
+export type BffConfig = {
+  host: string
+  port: number
+  healthPort: number
+  logLevel: string
+  /** Scheme, host and port under which browsers reach us. */
+  publicOrigin: string
+  provider: { issuer: string; clientId: string; clientKeyFile: string; scope: string }
+  sessionKeys: SealingKeys
+  session: SessionTimes
+  redisUrl: string
+  upstreams: readonly Upstream[]
+  /** ms until an upstream's answer begins. */
+  upstreamTimeout: number
+  /** Connections to one upstream, streams apart. */
+  upstreamConnections: number
+  /** Bytes of a request body to an upstream. */
+  bodyLimit: number
+}
+
+const upstreamNames = apps.map(({ name }) => name).filter(name => name !== 'bff')
+const variableOf = (name: AppName) => `UPSTREAM_${name.toUpperCase()}`
+
+const Environment = Type.Object({
+  HOST: Type.String({ default: '127.0.0.1' }),
+  PORT: Type.Integer({ default: 3000, minimum: 0, maximum: 65_535 }),
+  HEALTH_PORT: Type.Integer({ default: 4000, minimum: 0, maximum: 65_535 }),
+  LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], { default: 'info' }),
+  PUBLIC_ORIGIN: Type.String(),
+  ISSUER: Type.String(),
+  CLIENT_ID: Type.String({ minLength: 1 }),
+  CLIENT_KEY_FILE: Type.String({ minLength: 1 }),
+  SESSION_KEY_FILE: Type.String({ minLength: 1 }),
+  REDIS_URL: Type.String(),
+  ...Object.fromEntries(upstreamNames.map(name => [variableOf(name), Type.Optional(Type.String())])),
+})
+
+/** Realm settings count on these: the provider's session idle is this idle plus one access token and a minute. */
+const session: SessionTimes = { idle: 15 * 60_000, absolute: 8 * 60 * 60_000 }
+
+/**
+ * Reads the configuration of the bank's own edge.
+ *
+ * @throws ConfigError naming each unusable value and its remedy; what would be unsafe is unusable
+ */
+export function readConfig(env: NodeJS.ProcessEnv): BffConfig {
+  const values = loadConfig(Environment, env)
+  const wrong: string[] = []
+  const refuse = (message: string | undefined): void => {
+    if (message !== undefined) wrong.push(message)
+  }
+  refuse(originProblem('PUBLIC_ORIGIN', values.PUBLIC_ORIGIN))
+  refuse(secureProblem('ISSUER', values.ISSUER))
+  refuse(redisProblem(values.REDIS_URL))
+  const origins: Partial<Record<AppName, string>> = {}
+  for (const name of upstreamNames) {
+    const origin = (values as Record<string, unknown>)[variableOf(name)] as string | undefined
+    if (origin === undefined) continue
+    refuse(upstreamProblem(variableOf(name), origin))
+    origins[name] = origin
+  }
+  if (Object.keys(origins).length === 0)
+    refuse(`none of ${upstreamNames.map(variableOf).join(', ')} is set: name the address of at least one service`)
+  let sessionKeys: SealingKeys | undefined
+  try {
+    sessionKeys = readSealingKeys(values.SESSION_KEY_FILE)
+  } catch (error) {
+    refuse(`SESSION_KEY_FILE cannot be used: ${(error as Error).message}`)
+  }
+  if (wrong.length > 0 || sessionKeys === undefined) throw new ConfigError(wrong)
+  return Object.freeze({
+    host: values.HOST,
+    port: values.PORT,
+    healthPort: values.HEALTH_PORT,
+    logLevel: values.LOG_LEVEL,
+    publicOrigin: values.PUBLIC_ORIGIN,
+    provider: {
+      issuer: values.ISSUER,
+      clientId: values.CLIENT_ID,
+      clientKeyFile: values.CLIENT_KEY_FILE,
+      // With this scope alone the session's token has no audience: no service accepts it (docs/adr/0001).
+      scope: 'openid',
+    },
+    sessionKeys,
+    session,
+    redisUrl: values.REDIS_URL,
+    upstreams: bankUpstreams(origins),
+    upstreamTimeout: 10_000,
+    upstreamConnections: 128,
+    bodyLimit: 1024 * 1024,
+  })
+}
+
+const loopback = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/
+
+function secureProblem(name: string, value: string): string | undefined {
+  const url = URL.parse(value)
+  if (url === null) return `${name} is not a URL`
+  if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '')
+    return `${name} must have no user, query or fragment`
+  if (url.protocol === 'https:') return undefined
+  if (url.protocol !== 'http:') return `${name} must be an https URL`
+  return loopback.test(url.hostname)
+    ? undefined
+    : `${name} uses http on a host other than loopback: tokens and cookies would cross the network in the clear; use https`
+}
+
+function originProblem(name: string, value: string): string | undefined {
+  const insecure = secureProblem(name, value)
+  if (insecure !== undefined) return insecure
+  const { origin } = new URL(value)
+  return origin === value ? undefined : `${name} must be scheme, host and port alone: write ${origin}`
+}
+
+/** Inside the cluster the mesh encrypts: plain HTTP is legal there. */
+function upstreamProblem(name: string, value: string): string | undefined {
+  const url = URL.parse(value)
+  if (url === null || !/^https?:$/.test(url.protocol)) return `${name} must be an http or https URL`
+  return url.origin === value ? undefined : `${name} must be scheme, host and port alone: write ${url.origin}`
+}
+
+function redisProblem(value: string): string | undefined {
+  const url = URL.parse(value)
+  return url !== null && /^rediss?:$/.test(url.protocol) ? undefined : 'REDIS_URL must be a redis: or rediss: URL'
+}

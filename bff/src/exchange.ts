@@ -1,0 +1,117 @@
+import type { Logger, Metrics } from '@banking/telemetry'
+import { type Provider, ProviderError } from './oidc.ts'
+import { type SealingKeys, seal, unseal } from './seal.ts'
+import type { SessionStore } from './session-store.ts'
+import { renewalOf, type Session, type Sessions } from './sessions.ts'
+import { singleFlight } from './single-flight.ts'
+import type { Upstream } from './upstreams.ts'
+
+type Exchanged = { token: string; issuedAt: number; expiresAt: number }
+type Held = Exchanged & { notBefore?: number }
+
+/** The tokens that upstreams get in the name of a session: one audience each (RFC 8693). */
+export type Exchange = {
+  /**
+   * A token for this upstream. One exchange at a time per session and audience, kept with the session and here.
+   *
+   * @param rejected the token that the upstream has just answered with 401
+   */
+  tokenFor(session: Session, upstream: Upstream, rejected?: string): Promise<string>
+  /** Forgets what is held here of a session that is over. */
+  forget(id: string): void
+}
+
+/** ms before a failed renewal is tried again while the old token is valid. */
+const retryAfter = 3_000
+/** Sessions whose tokens are held in this process; the rest is read from the store again. */
+const held = 10_000
+
+export function createExchange(options: {
+  store: SessionStore
+  keys: SealingKeys
+  provider: Provider
+  sessions: Sessions
+  logger: Logger
+  metrics: Metrics
+  now: () => number
+}): Exchange {
+  const { store, keys, provider, sessions, logger, now } = options
+  const outcomes = options.metrics.counter('bff_token_exchanges_total', 'Token exchanges by outcome.', [
+    'audience',
+    'outcome',
+  ])
+  const flight = singleFlight<Exchanged>()
+  /** By session first: a token must never be found without naming whose it is. */
+  const local = new Map<string, Map<string, Held>>()
+
+  const remember = (id: string, audience: string, exchanged: Exchanged): void => {
+    const tokens = local.get(id) ?? new Map<string, Held>()
+    local.delete(id)
+    local.set(id, tokens.set(audience, exchanged))
+    if (local.size > held) local.delete(local.keys().next().value as string)
+  }
+
+  const isDue = ({ issuedAt, expiresAt }: Exchanged): boolean => now() >= renewalOf(issuedAt, expiresAt)
+
+  const stored = async (session: Session, audience: string): Promise<Exchanged | undefined> => {
+    const sealed = await store.findToken(session.id, audience)
+    const plain = sealed && unseal(sealed, session.secret, keys, ['token', session.id, audience])
+    return plain === undefined ? undefined : (JSON.parse(plain) as Exchanged)
+  }
+
+  const ask = async (session: Session, { audience, scope }: Upstream): Promise<Exchanged> => {
+    const subject = await sessions.fresh(session)
+    const issuedAt = now()
+    try {
+      return { issuedAt, ...(await provider.exchange(subject.tokens.accessToken, { audience, scope })) }
+    } catch (error) {
+      // The provider no longer accepts the session's token, e.g. it has just expired: that ends nothing.
+      if (!(error instanceof ProviderError) || (error.kind !== 'refused' && error.kind !== 'grant')) throw error
+      const renewed = await sessions.fresh(subject, subject.tokens.accessToken)
+      return { issuedAt, ...(await provider.exchange(renewed.tokens.accessToken, { audience, scope })) }
+    }
+  }
+
+  const obtain = async (session: Session, upstream: Upstream, rejected: string | undefined): Promise<Exchanged> => {
+    const { audience } = upstream
+    const known = await stored(session, audience)
+    if (known !== undefined && known.token !== rejected && !isDue(known)) {
+      remember(session.id, audience, known)
+      return known
+    }
+    let exchanged: Exchanged
+    try {
+      exchanged = await ask(session, upstream)
+    } catch (error) {
+      const outcome = error instanceof ProviderError ? error.kind : 'failed'
+      outcomes.inc({ audience, outcome })
+      // An expired grant concerns the session's own token; here it only means that there is no token to be had now.
+      if (error instanceof ProviderError && error.kind === 'grant')
+        throw new ProviderError('refused', 'the session’s token cannot be exchanged', { cause: error })
+      throw error
+    }
+    outcomes.inc({ audience, outcome: 'exchanged' })
+    const sealed = seal(JSON.stringify(exchanged), session.secret, keys, ['token', session.id, audience])
+    if (await store.saveToken(session.id, audience, sealed)) remember(session.id, audience, exchanged)
+    return exchanged
+  }
+
+  return {
+    async tokenFor(session, upstream, rejected) {
+      const { audience } = upstream
+      const known = local.get(session.id)?.get(audience)
+      const usable = known !== undefined && known.token !== rejected && now() < known.expiresAt ? known : undefined
+      if (usable !== undefined && (!isDue(usable) || now() < (usable.notBefore ?? 0))) return usable.token
+      const flying = flight(`${session.id} ${audience}`, () => obtain(session, upstream, rejected))
+      if (usable === undefined) return (await flying).token
+      // As with refreshes: nobody waits while the old token is good, and a failure is seen in the log only.
+      flying.catch(err => {
+        usable.notBefore = now() + retryAfter
+        logger.warn({ err, audience }, 'token exchange failed while the token is still valid')
+      })
+      return usable.token
+    },
+
+    forget: id => void local.delete(id),
+  }
+}

@@ -1,0 +1,82 @@
+import { randomBytes, timingSafeEqual } from 'node:crypto'
+import type { Redis } from './redis.ts'
+import { derive, identityOf, newCookieValue, type SealingKeys, seal, unseal } from './seal.ts'
+
+/** One attempt to log in, from the start to the callback. It lives in a key space and a cookie of its own. */
+export type LoginTransaction = {
+  /** RFC 7636 §4.1. */
+  codeVerifier: string
+  nonce: string
+  returnTo: string
+  /** The session that this login replaces: its id, never its cookie. */
+  replaces?: string
+}
+
+/** ms that a person may take at the identity provider. */
+export const loginLifetime = 10 * 60_000
+/** Attempts that one browser may have open, e.g. one per tab. */
+export const openLogins = 5
+
+export const loginCookiePrefix = '__Host-login-'
+const key = (id: string) => `t:{${id}}`
+const tagPattern = /^[a-z0-9]{9}[A-Za-z0-9_-]{8}[01]$/
+
+export type LoginTransactions = {
+  /** @returns the cookie to set and the `state` to send (RFC 6749 §10.12) */
+  open(
+    transaction: LoginTransaction,
+    restarted: boolean,
+  ): Promise<{ cookieName: string; cookieValue: string; state: string }>
+  /** Takes the transaction of a cookie: it works once. */
+  take(cookieValue: string): Promise<LoginTransaction | undefined>
+  /** Forgets a transaction that was pushed out by newer ones. */
+  drop(cookieValue: string): Promise<void>
+}
+
+export function createLoginTransactions(redis: Redis, keys: SealingKeys, now: () => number): LoginTransactions {
+  return {
+    async open(transaction, restarted) {
+      const cookieValue = newCookieValue()
+      const identity = identityOf(cookieValue)
+      if (identity === undefined) throw new Error('a fresh cookie value has an identity')
+      // The name sorts by age: the oldest of too many can be told without asking anybody.
+      const tag = `${now().toString(36).padStart(9, '0')}${randomBytes(6).toString('base64url')}${restarted ? 1 : 0}`
+      const sealed = seal(JSON.stringify(transaction), identity.secret, keys, ['login', identity.id])
+      await redis.run('SET', key(identity.id), sealed, 'PX', String(loginLifetime))
+      return { cookieName: loginCookiePrefix + tag, cookieValue, state: `${tag}.${stateOf(cookieValue)}` }
+    },
+
+    async take(cookieValue) {
+      const identity = identityOf(cookieValue)
+      if (identity === undefined) return undefined
+      const sealed = await redis.run('GETDEL', key(identity.id))
+      if (!Buffer.isBuffer(sealed)) return undefined
+      const plain = unseal(sealed, identity.secret, keys, ['login', identity.id])
+      return plain === undefined ? undefined : (JSON.parse(plain) as LoginTransaction)
+    },
+
+    async drop(cookieValue) {
+      const identity = identityOf(cookieValue)
+      if (identity !== undefined) await redis.run('DEL', key(identity.id))
+    },
+  }
+}
+
+/** What a `state` says by itself, before anything is proven. */
+export function parseState(state: string): { cookieName: string; restarted: boolean } | undefined {
+  const tag = state.slice(0, state.indexOf('.'))
+  return tagPattern.test(tag) ? { cookieName: loginCookiePrefix + tag, restarted: tag.endsWith('1') } : undefined
+}
+
+/**
+ * Whether a `state` was made for the browser that holds this cookie. The state is derived from the cookie one way, so
+ * the answer needs no store, comes before any call to the provider, and takes the same time for every wrong state.
+ */
+export function isStateOf(state: string, cookieValue: string): boolean {
+  const expected = Buffer.from(stateOf(cookieValue))
+  const given = Buffer.from(state.slice(state.indexOf('.') + 1))
+  return given.length === expected.length && timingSafeEqual(given, expected)
+}
+
+const stateOf = (cookieValue: string): string =>
+  derive(Buffer.from(cookieValue, 'base64url'), 'state').toString('base64url')

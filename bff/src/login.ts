@@ -1,0 +1,70 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import {
+  isStateOf,
+  type LoginTransaction,
+  type LoginTransactions,
+  loginCookiePrefix,
+  loginLifetime,
+  openLogins,
+  parseState,
+} from './login-transaction.ts'
+import { newCodeVerifier, newNonce, type Provider } from './oidc.ts'
+
+type Destination = { returnTo: string; replaces?: string }
+
+/** The browser's half of a login: transactions and the cookies that bind them to it. */
+export type Login = {
+  /** Opens a transaction and sets its cookie. @returns the provider's address to redirect to */
+  begin(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    destination: Destination,
+    how: { restarted: boolean; loginAgain?: boolean },
+  ): Promise<string>
+  /**
+   * Takes the transaction that a `state` belongs to, and its cookie. It works once, in the browser that began.
+   *
+   * @returns undefined when this browser has no such login open; `restarted` says whether it was tried before
+   */
+  take(request: FastifyRequest, reply: FastifyReply, state: string): Promise<LoginTransaction | undefined>
+}
+
+/** Lax: a Strict cookie would not come along when the provider, another site, sends the browser back. */
+const attributes = { path: '/', secure: true, httpOnly: true, sameSite: 'lax' } as const
+
+export function createLogin(options: { transactions: LoginTransactions; provider: Provider }): Login {
+  const { transactions, provider } = options
+
+  return {
+    async begin(request, reply, destination, { restarted, loginAgain }) {
+      const codeVerifier = newCodeVerifier()
+      const nonce = newNonce()
+      const { cookieName, cookieValue, state } = await transactions.open(
+        { codeVerifier, nonce, ...destination },
+        restarted,
+      )
+      const address = await provider.begin({ state, nonce, codeVerifier, ...(loginAgain ? { loginAgain } : {}) })
+      for (const name of openedBefore(request).slice(0, -(openLogins - 1) || undefined)) {
+        reply.setCookie(name, '', { ...attributes, maxAge: 0 })
+        await transactions.drop(request.cookies[name] ?? '')
+      }
+      reply.setCookie(cookieName, cookieValue, { ...attributes, maxAge: loginLifetime / 1000 })
+      return address
+    },
+
+    async take(request, reply, state) {
+      const parsed = parseState(state)
+      const cookieValue = parsed && request.cookies[parsed.cookieName]
+      if (parsed === undefined || cookieValue === undefined || !isStateOf(state, cookieValue)) return undefined
+      const transaction = await transactions.take(cookieValue)
+      reply.setCookie(parsed.cookieName, '', { ...attributes, maxAge: 0 })
+      return transaction
+    },
+  }
+}
+
+/** Names of this browser's transaction cookies, the oldest first: the names begin with the time. */
+const openedBefore = (request: FastifyRequest): string[] =>
+  Object.keys(request.cookies)
+    .filter(name => name.startsWith(loginCookiePrefix))
+    .sort()

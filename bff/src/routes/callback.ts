@@ -1,0 +1,92 @@
+import { problem } from '@banking/contracts'
+import type { Server } from '@banking/http'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import Type from 'typebox'
+import type { Login } from '../login.ts'
+import { type LoginTransaction, parseState } from '../login-transaction.ts'
+import { type Provider, ProviderError } from '../oidc.ts'
+import { restartPage } from '../pages.ts'
+import { sessionCookieOf, setSessionCookie } from '../session.ts'
+import type { Sessions } from '../sessions.ts'
+
+export type CallbackOptions = {
+  login: Login
+  sessions: Sessions
+  provider: Provider
+  /** ms from the moment a person proved who they are to the end of the session. */
+  absolute: number
+  now: () => number
+}
+
+/** A session that would end sooner than this is not begun. */
+const worthwhile = 60_000
+
+/** Where the provider sends the browser back to (RFC 6749 §4.1.2, RFC 9207). */
+export default async function callback(app: Server, options: CallbackOptions): Promise<void> {
+  const { login, sessions, provider } = options
+  const logins = { begin: login.begin }
+  app.get(
+    '/oauth2/callback',
+    {
+      exposeHeadRoute: false,
+      schema: {
+        operationId: 'finishLogin',
+        summary: 'Takes the identity provider’s answer, begins the session and leads back to the page',
+        response: { 302: Type.Null({ description: 'to the page that was asked for' }) },
+      },
+    },
+    async (request, reply) => {
+      const response = new URLSearchParams((request.raw.url as string).split('?')[1] ?? '')
+      const state = response.get('state') ?? ''
+      const isSingle = [...response.keys()].every(name => response.getAll(name).length === 1)
+      const transaction = isSingle ? await login.take(request, reply, state) : undefined
+      if (transaction === undefined) return lost(request, reply, isSingle ? state : '')
+      const restarted = parseState(state)?.restarted ?? true
+      let result: Awaited<ReturnType<Provider['finish']>>
+      try {
+        result = await provider.finish(response, { ...transaction, state })
+      } catch (error) {
+        if (isExpiredAtProvider(error) && !restarted) return restart(request, reply, transaction, false)
+        throw asLoginProblem(error)
+      }
+      // The provider's own session is older than ours may get: the person must prove again who they are.
+      if (result.person.authTime + options.absolute - options.now() < worthwhile) {
+        if (restarted) throw problem('login_failed', 'The identity provider did not ask you to sign in again.')
+        return restart(request, reply, transaction, true)
+      }
+      setSessionCookie(reply, await sessions.begin(result, transaction.replaces))
+      request.log.info('logged in')
+      return reply.redirect(transaction.returnTo, 302)
+    },
+  )
+
+  const restart = async (
+    request: FastifyRequest,
+    reply: FastifyReply,
+    { returnTo, replaces }: LoginTransaction,
+    loginAgain: boolean,
+  ) => {
+    const destination = { returnTo, ...(replaces === undefined ? {} : { replaces }) }
+    return reply.redirect(await logins.begin(request, reply, destination, { restarted: true, loginAgain }), 302)
+  }
+
+  /** No transaction: it expired, was used before, began in another browser, or somebody made the address up. */
+  const lost = async (request: FastifyRequest, reply: FastifyReply, state: string) => {
+    const found = await sessions.find(sessionCookieOf(request))
+    if ('session' in found) return reply.redirect('/', 302)
+    if (parseState(state)?.restarted === false) return restartPage(reply, '/oauth2/start?again=1')
+    throw problem('login_expired')
+  }
+}
+
+/** Keycloak's word for a login page that was left open too long. */
+const isExpiredAtProvider = (error: unknown): boolean =>
+  error instanceof ProviderError && error.description === 'authentication_expired'
+
+function asLoginProblem(error: unknown): unknown {
+  if (!(error instanceof ProviderError)) return error
+  if (error.kind === 'unavailable' || error.kind === 'client') return error
+  if (error.error === 'access_denied')
+    return problem('login_failed', 'You did not finish signing in, or you may not use this bank.', { cause: error })
+  return problem('login_failed', undefined, { cause: error })
+}

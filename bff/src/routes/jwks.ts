@@ -1,0 +1,31 @@
+import type { Server } from '@banking/http'
+import Type from 'typebox'
+import type { ClientKeys } from '../client-keys.ts'
+
+const Key = Type.Object({
+  kty: Type.String(),
+  crv: Type.String(),
+  x: Type.String(),
+  y: Type.String(),
+  kid: Type.String(),
+  use: Type.String(),
+  alg: Type.String(),
+})
+
+/** The public keys by which the identity provider recognises this client (RFC 7517 §5). */
+export default async function jwks(app: Server, options: { keys: ClientKeys }): Promise<void> {
+  app.get(
+    '/oauth2/jwks',
+    {
+      schema: {
+        operationId: 'getClientKeys',
+        summary: 'Public keys of this client',
+        response: { 200: Type.Object({ keys: Type.Array(Key) }) },
+      },
+    },
+    async (_request, reply) => {
+      reply.header('cache-control', 'public, max-age=60')
+      return { keys: (await options.keys.published()) as { [name in keyof typeof Key.properties]: string }[] }
+    },
+  )
+}

@@ -1,0 +1,65 @@
+import { problem } from '@banking/contracts'
+import type { Server } from '@banking/http'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import Type from 'typebox'
+import { isFromOwnPage } from '../csrf.ts'
+import { newNonce, type Provider } from '../oidc.ts'
+import { clearSessionCookie, sessionCookieOf } from '../session.ts'
+import type { Sessions } from '../sessions.ts'
+
+const Location = Type.Object({
+  location: Type.String({ description: 'where to go now: the provider’s logout, which leads back here' }),
+})
+
+/**
+ * Ends the session: here first, then the refresh token at the provider, then the provider's own session in the
+ * browser. A provider that does not answer keeps nobody logged in.
+ */
+export default async function signOut(
+  app: Server,
+  options: { sessions: Sessions; provider: Provider; publicOrigin: string },
+): Promise<void> {
+  const { sessions, provider, publicOrigin } = options
+  // A form of our own page sends its fields; there is nothing in them that we need.
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', { bodyLimit: 16 * 1024, parseAs: 'string' }, (_request, _body, done) => done(null))
+
+  app.post(
+    '/oauth2/sign_out',
+    {
+      schema: {
+        operationId: 'signOut',
+        summary: 'Ends the session; a script sends X-CSRF: 1, a form of this site needs nothing',
+        response: { 200: Location, 303: Type.Null({ description: 'a form’s answer' }) },
+      },
+    },
+    async (request, reply) => {
+      if (!isFromOwnPage(request.method, request.headers, publicOrigin)) throw problem('csrf_refused')
+      const isScript = request.headers['x-csrf'] === '1'
+      if (!isScript && request.headers['x-csrf'] !== undefined) throw problem('csrf_refused')
+      const location = await end(request, reply)
+      reply.header('cache-control', 'no-store').header('clear-site-data', '"storage"')
+      return isScript ? { location } : reply.redirect(location, 303)
+    },
+  )
+
+  const end = async (request: FastifyRequest, reply: FastifyReply): Promise<string> => {
+    const cookie = sessionCookieOf(request)
+    const found = await sessions.find(cookie)
+    if (!('session' in found)) {
+      if (request.headers.cookie !== undefined) clearSessionCookie(reply)
+      return '/'
+    }
+    const { session } = found
+    await sessions.end(session, 'ended')
+    clearSessionCookie(reply)
+    request.log.info('logged out')
+    await sessions.revoke(session)
+    try {
+      return (await provider.endSessionUrl(session.tokens.idToken, newNonce())) ?? '/'
+    } catch (err) {
+      request.log.warn({ err }, 'the provider’s logout cannot be offered')
+      return '/'
+    }
+  }
+}

@@ -1,0 +1,41 @@
+import { ConfigError } from '@banking/config'
+import { serve } from '@banking/http'
+import { createLogger, createMetrics } from '@banking/telemetry'
+import { buildApp } from './app.ts'
+import { type ClientKeys, readClientKeys } from './client-keys.ts'
+import { type BffConfig, readConfig } from './config.ts'
+import { createProvider } from './oidc.ts'
+import { connectRedis } from './redis.ts'
+
+try {
+  await start(readConfig(process.env))
+} catch (error) {
+  if (!(error instanceof ConfigError)) throw error
+  console.error(error.message)
+  process.exit(78) // EX_CONFIG of sysexits: starting again does not help
+}
+
+async function start(config: BffConfig): Promise<void> {
+  const logger = createLogger({ name: 'bff', level: config.logLevel })
+  const metrics = createMetrics('bff')
+  const keys: ClientKeys = await readClientKeys(config.provider.clientKeyFile, logger).catch(error => {
+    throw new ConfigError([`CLIENT_KEY_FILE cannot be used: ${(error as Error).message}`])
+  })
+  const redis = connectRedis({ url: config.redisUrl, logger, metrics })
+  const provider = createProvider({ ...config.provider, keys, publicOrigin: config.publicOrigin, logger })
+  const { app, streams } = await buildApp({ config, provider, keys, redis, logger, metrics })
+  await serve(app, {
+    host: config.host,
+    port: config.port,
+    healthPort: config.healthPort,
+    logger,
+    metrics,
+    checks: [
+      { name: 'redis', check: redis.check },
+      // Running sessions do not need it at once: a provider that is away must not take all replicas out.
+      { name: 'provider', check: provider.check, optional: true },
+    ],
+    onDrain: () => streams.closeAll(),
+    onClose: redis.close,
+  })
+}

@@ -1,0 +1,61 @@
+import { problem } from '@banking/contracts'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { isFromOwnScript } from './csrf.ts'
+import { sessionCookieName } from './header-fields.ts'
+import type { EndReason } from './session-store.ts'
+import type { Session, Sessions } from './sessions.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The session of this request; null before {@link FastifyInstance.requireSession} has run. */
+    session: Session | null
+  }
+  interface FastifyInstance {
+    /** onRequest hook: from our own script and logged in, or 403 `csrf_refused`, 401 `login_required`. */
+    requireSession: (request: FastifyRequest, reply: FastifyReply) => Promise<void>
+  }
+}
+
+/** RFC 6265bis: with the prefix a browser takes it from us alone, over HTTPS, for all paths and no other host. */
+const attributes = { path: '/', secure: true, httpOnly: true, sameSite: 'strict' } as const
+
+export const setSessionCookie = (reply: FastifyReply, value: string): FastifyReply =>
+  reply.setCookie(sessionCookieName, value, attributes)
+
+/** Deletes it with the same attributes: without Secure a browser would not let go of a `__Host-` cookie. */
+export const clearSessionCookie = (reply: FastifyReply): FastifyReply =>
+  reply.setCookie(sessionCookieName, '', { ...attributes, maxAge: 0 })
+
+/** The cookie, unless it came twice: then somebody put one beside it, and neither is believed. */
+export function sessionCookieOf(request: FastifyRequest): string | undefined {
+  const occurrences = (request.headers.cookie ?? '').split(`${sessionCookieName}=`).length - 1
+  return occurrences === 1 ? request.cookies[sessionCookieName] : undefined
+}
+
+/** 401 of the BFF's own: the only 401 that a browser ever sees. */
+export function loginRequired(reason: EndReason | 'none') {
+  return problem('login_required', undefined, {
+    extensions: { reason },
+    headers: { 'www-authenticate': 'Cookie realm="session"' },
+  })
+}
+
+/** Cookie ↔ session. The session decides who asks; no other part of a request does. */
+export default fp(
+  async (app, options: { sessions: Sessions; publicOrigin: string }) => {
+    const { sessions, publicOrigin } = options
+    app.decorateRequest('session', null)
+    app.decorate('requireSession', async (request: FastifyRequest, reply: FastifyReply) => {
+      if (!isFromOwnScript(request.method, request.headers, publicOrigin)) throw problem('csrf_refused')
+      const cookie = sessionCookieOf(request)
+      const found = await sessions.find(cookie)
+      if ('over' in found) {
+        if (cookie !== undefined) clearSessionCookie(reply)
+        throw loginRequired(found.over)
+      }
+      request.session = found.session
+    })
+  },
+  { name: 'session', dependencies: ['@fastify/cookie'] },
+)

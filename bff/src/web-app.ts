@@ -1,0 +1,38 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import fastifyStatic from '@fastify/static'
+import type { FastifyInstance, FastifyReply } from 'fastify'
+import { unbuiltPage } from './pages.ts'
+
+/** The addresses of the web app. Each is the same static shell: it needs no cookie, its script decides what to show. */
+export const webAppPaths = ['/', '/accounts/:id', '/pay', '/payments/:id', '/notifications', '/security'] as const
+/** Files that browsers ask for by a fixed name. */
+const namedFiles = ['/favicon.svg', '/favicon.ico', '/robots.txt', '/manifest.webmanifest']
+
+/** Serves what `vite build` made, as it is now: a watching build may replace it while we run. */
+export default async function webApp(app: FastifyInstance, options: { root: string }): Promise<void> {
+  const { root } = options
+  await app.register(fastifyStatic, {
+    root,
+    serve: false,
+    cacheControl: false,
+    dotfiles: 'deny',
+    suppressWarning: true,
+  })
+
+  const shell = (_request: unknown, reply: FastifyReply) => {
+    if (!existsSync(join(root, 'index.html'))) return unbuiltPage(reply)
+    return reply.header('cache-control', 'no-cache').sendFile('index.html')
+  }
+  for (const path of webAppPaths)
+    for (const url of path === '/' ? [path] : [path, `${path}/`]) app.get(url, { schema: { hide: true } }, shell)
+
+  // Their names hold a hash of their content: a name never means anything else.
+  app.get<{ Params: { '*': string } }>('/assets/*', { schema: { hide: true } }, (request, reply) =>
+    reply.header('cache-control', 'public, max-age=31536000, immutable').sendFile(join('assets', request.params['*'])),
+  )
+  for (const url of namedFiles)
+    app.get(url, { schema: { hide: true } }, (_request, reply) =>
+      reply.header('cache-control', 'public, max-age=3600').sendFile(url.slice(1)),
+    )
+}
