@@ -94,7 +94,7 @@ function checkTimes(claims: Readonly<Record<string, unknown>>, rules: Rules, now
 
 /** `azp` is Keycloak's, `client_id` RFC 9068's; where both are present they must agree. */
 function readClient(claims: Readonly<Record<string, unknown>>): string {
-  const client = text(claims.azp ?? claims.client_id, 'client')
+  const client = text(claims.azp === undefined ? claims.client_id : claims.azp, 'client')
   if (claims.client_id !== undefined && claims.client_id !== client) throw invalid('client')
   return client
 }
