@@ -1,0 +1,44 @@
+import { useEffect, useState } from 'preact/hooks'
+import { explainRead, type Refusal } from '../refusal.ts'
+import { Notice } from './notice.tsx'
+
+/** What could not be loaded, and the way to try again; where the bank said when, it tries by itself. */
+export function Failure({ refusal, onRetry }: { refusal: Refusal; onRetry?: (() => void) | undefined }) {
+  const { title, text } = explainRead(refusal)
+  const canHelp = refusal.status !== 403 && refusal.status !== 404
+  return (
+    <Notice tone={canHelp ? 'warning' : 'info'} title={title} live>
+      <p>{text}</p>
+      {refusal.requestId !== undefined && refusal.status >= 500 && refusal.status !== 503 && (
+        <p class="small">
+          Number for our support: <code>{refusal.requestId}</code>
+        </p>
+      )}
+      {canHelp && onRetry !== undefined && <RetryButton key={refusal} after={refusal.retryAfter} onRetry={onRetry} />}
+    </Notice>
+  )
+}
+
+/** A button that also presses itself once, when the time has come that the server named. */
+export function RetryButton(props: { after: number | undefined; onRetry: () => void; label?: string }) {
+  const { after, onRetry, label = 'Try again' } = props
+  const [left, setLeft] = useState(after)
+  useEffect(() => {
+    if (left === undefined) return
+    if (left <= 0) {
+      setLeft(undefined)
+      onRetry()
+      return
+    }
+    const timer = setTimeout(() => setLeft(left - 1), 1_000)
+    return () => clearTimeout(timer)
+  }, [left, onRetry])
+  return (
+    <p class="actions">
+      <button type="button" class="button button-quiet" onClick={onRetry}>
+        {label}
+      </button>
+      {left !== undefined && left > 0 && <span class="small muted">or wait: in {left} s it happens by itself</span>}
+    </p>
+  )
+}
