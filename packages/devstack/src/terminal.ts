@@ -14,13 +14,13 @@ export type Terminal = {
 }
 
 const palette: Style[] = ['cyan', 'magenta', 'green', 'yellow', 'blue', 'cyanBright', 'magentaBright', 'greenBright']
-const levels: Record<number, [string, Style]> = {
-  10: ['trace', 'gray'],
-  20: ['debug', 'gray'],
-  30: ['info', 'green'],
-  40: ['warn', 'yellow'],
-  50: ['error', 'red'],
-  60: ['fatal', 'red'],
+const levels: Record<string, Style> = {
+  trace: 'gray',
+  debug: 'gray',
+  info: 'green',
+  warn: 'yellow',
+  error: 'red',
+  fatal: 'red',
 }
 const width = 12
 
@@ -90,12 +90,16 @@ export function readable(line: string, style: Terminal['style'] = (_, text) => t
   } catch {
     return line
   }
-  const { level, time, msg, pid: _pid, hostname: _host, name: _name, service: _service, err, ...facts } = entry
-  if (typeof level !== 'number') return line
-  const [word, colour] = levels[level] ?? [String(level), 'white']
-  const clock = new Date(typeof time === 'string' || typeof time === 'number' ? time : 0).toISOString().slice(11, 23)
+  const { level, time, msg, app: _app, err, ...facts } = entry
+  if (typeof level !== 'string' || typeof time !== 'string') return line
+  const clock = time.slice(11, 23)
   const fields = Object.entries(facts).map(([key, value]) => `${style('gray', `${key}=`)}${text(value)}`)
-  const head = [style('gray', clock), style(colour, word.padEnd(5)), String(msg ?? ''), ...fields].join(' ')
+  const head = [
+    style('gray', clock),
+    style(levels[level] ?? 'white', level.padEnd(5)),
+    String(msg ?? ''),
+    ...fields,
+  ].join(' ')
   return err === undefined ? head : `${head}\n${failure(err)}`
 }
 
