@@ -41,7 +41,8 @@ function decimal(minor: bigint, currency: Currency): Intl.StringNumericLiteral {
 /** For reading, in the reader's own conventions: `€1,234.50`; `signed` puts a plus before money that came in. */
 export function formatMoney(money: Money, locale: string, options: { signed?: boolean } = {}): string {
   const format = currencyFormat(locale, money.currency, options.signed === true ? 'exceptZero' : 'auto')
-  return format.format(decimal(BigInt(money.amount), money.currency))
+  // Most locales write a hyphen, which is thinner than the plus beside it and may end a line.
+  return format.format(decimal(BigInt(money.amount), money.currency)).replace('-', '\u2212')
 }
 
 /** {@link formatMoney} cut before the fraction, for large display: `['€1,234', '.50', '']`. */
@@ -116,9 +117,9 @@ export function parseAmount(text: string, currency: Currency, locale: string): P
   if (rest === '') return { ok: false, why: 'empty' }
   if (/^[-\u2212]/u.test(rest)) return { ok: false, why: 'negative' }
 
-  const groupPattern = /\s/u.test(group) ? '[\\s\\u00a0\\u202f]' : /['’]/u.test(group) ? "['’]" : `\\${group}`
+  const groupPattern = /\s/u.test(group) ? '\\s' : /['’]/u.test(group) ? "['’]" : `[${group}]`
   const grouped = `\\d{1,3}(?:${groupPattern}\\d{2,3})*${groupPattern}\\d{3}`
-  const local = new RegExp(`^(\\d+|${grouped})?(?:\\${decimal}(\\d*))?$`, 'u').exec(rest)
+  const local = new RegExp(`^(\\d+|${grouped})?(?:[${decimal}](\\d*))?$`, 'u').exec(rest)
   const foreign = exponent === 2 ? /^(\d+)[.,](\d{1,2})$/.exec(rest) : null
   const match = local ?? foreign
   if (match === null || !/\d/.test(rest)) return { ok: false, why: 'malformed' }

@@ -67,8 +67,8 @@ function amountError(why: 'empty' | 'malformed' | 'negative' | 'zero' | 'too_pre
   }[why]
 }
 
-/** Text without control characters, which no bank statement can print. */
-const printable = (text: string): string => text.replace(/\p{Cc}+/gu, ' ').trim()
+/** One line of text: control characters and line breaks cannot be printed on a bank statement. */
+const printable = (text: string): string => text.replace(/[\p{Cc}\s]+/gu, ' ').trim()
 
 /** Every field of the form judged at once, so that a person corrects them in one go. */
 export function checkDraft(draft: Draft, accounts: readonly PayableAccount[], locale: string): DraftCheck {

@@ -64,9 +64,9 @@ export function Layout({ person, children }: { person: Person; children: Compone
                   <a href={href} aria-current={covers.includes(current) ? 'page' : undefined}>
                     <span class="nav-icon">
                       <Icon name={icon} />
-                      {icon === 'bell' && <Badge />}
                     </span>
                     <span>{text}</span>
+                    {icon === 'bell' && <Badge />}
                   </a>
                 </li>
               ))}

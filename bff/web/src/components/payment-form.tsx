@@ -85,7 +85,8 @@ export function PaymentForm({ sub, accounts, refused, onComplete }: Props) {
   }, [refused])
 
   function change(update: Partial<Draft>): void {
-    const next = withDefaults({ ...values, ...update }, accounts)
+    // Not from this render's values: two events may come before the next one.
+    const next = withDefaults({ ...draft.peek(), ...update }, accounts)
     changeDraft(sub, next)
     // What was complained about is judged again while it is corrected; the rest only when the form is sent.
     const changed = Object.keys(update) as (keyof Draft)[]
