@@ -1,2 +1,3 @@
+export { type Bank, clientToken, type PersonTokens, personToken, personTokens, runningBank, signIn } from './login.ts'
 export { germanIban, people, seed } from './people.ts'
-export { readStatus, type Status } from './status.ts'
+export { type AppStatus, type PartStatus, readStatus, type Status } from './status.ts'

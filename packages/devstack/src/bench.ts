@@ -1,0 +1,30 @@
+import { spawn } from 'node:child_process'
+import { existsSync, readdirSync } from 'node:fs'
+import { basename, join, resolve } from 'node:path'
+import { unknown } from './flags.ts'
+
+const folder = resolve(import.meta.dirname, '../../../bench')
+
+/** `pnpm bench [name …]`: runs `bench/<name>.ts`, all of them without a name. Each states what it needs. */
+export async function main(args: readonly string[]): Promise<void> {
+  const names = existsSync(folder)
+    ? readdirSync(folder)
+        .filter(file => file.endsWith('.ts'))
+        .map(file => basename(file, '.ts'))
+    : []
+  const wanted = args.filter(arg => !arg.startsWith('-'))
+  for (const name of wanted) {
+    if (names.includes(name)) continue
+    console.error(unknown(name, names))
+    process.exitCode = 1
+    return
+  }
+  const flags = args.filter(arg => arg.startsWith('-'))
+  for (const name of wanted.length === 0 ? names : wanted) {
+    const child = spawn(process.execPath, [join(folder, `${name}.ts`), ...flags], { stdio: 'inherit' })
+    const code = await new Promise<number>(done =>
+      child.once('exit', (status, signal) => done(signal ? 1 : (status ?? 1))),
+    )
+    if (code !== 0) process.exitCode = code
+  }
+}
