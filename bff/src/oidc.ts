@@ -306,6 +306,8 @@ function assertTokenHash(hash: unknown, accessToken: string): void {
 }
 
 function personOf(claims: client.IDToken, asked: number): Person {
+  // Core §2: at most 255 characters; it becomes the name of a customer everywhere.
+  if (claims.sub === '' || claims.sub.length > 255) throw new ProviderError('untrusted', 'the subject is not usable')
   const text = (claim: unknown): string | undefined => (typeof claim === 'string' && claim !== '' ? claim : undefined)
   const realmRoles = (claims.realm_access as { roles?: unknown } | undefined)?.roles ?? claims.roles
   const name = text(claims.name) ?? text(claims.preferred_username) ?? claims.sub

@@ -1,0 +1,230 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createMetrics } from '@banking/telemetry'
+import { parts, testLogger } from '@banking/testkit'
+import { exportJWK, generateKeyPair } from 'jose'
+import type { Test } from 'tap'
+import { buildApp } from '../src/app.ts'
+import { readClientKeys } from '../src/client-keys.ts'
+import type { BffConfig } from '../src/config.ts'
+import { createProvider } from '../src/oidc.ts'
+import { connectRedis } from '../src/redis.ts'
+import { bankUpstreams } from '../src/upstreams.ts'
+import { alice, type Person, type TestProvider, testProvider } from './provider.ts'
+
+export const origin = 'http://localhost:3000'
+
+export type Seen = { method: string; url: string; headers: IncomingMessage['headers']; raw: string[]; body: string }
+
+/** A service behind the edge, on a real socket; it notes what it was asked. */
+export async function testUpstream(
+  t: Test,
+  answer?: (request: IncomingMessage, response: ServerResponse, body: Buffer) => void,
+) {
+  const seen: Seen[] = []
+  const server: Server = createServer((request, response) => {
+    const chunks: Buffer[] = []
+    request.on('error', () => undefined)
+    if (answer !== undefined && request.headers['x-purpose'] === 'stream') return answer(request, response, Buffer.of())
+    request.on('data', chunk => chunks.push(chunk))
+    request.on('end', () => {
+      const body = Buffer.concat(chunks)
+      const { method = '', url = '', headers, rawHeaders } = request
+      seen.push({ method, url, headers, raw: rawHeaders, body: String(body) })
+      if (answer !== undefined) return answer(request, response, body)
+      response.setHeader('content-type', 'application/json')
+      response.end(JSON.stringify({ path: url, length: body.length }))
+    })
+  })
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return { origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, seen, server }
+}
+
+/** A whole edge on a real Redis and a provider that does what the test wants; its clock can be moved. */
+export async function edge(
+  t: Test,
+  options: {
+    redisUrl?: string
+    upstreams?: Partial<Record<'customer' | 'payment' | 'notification', string>>
+    config?: Partial<BffConfig>
+    provider?: TestProvider
+    clientKeyFile?: string
+    webRoot?: string
+    sessionKeys?: BffConfig['sessionKeys']
+  } = {},
+) {
+  const { logger, lines, text } = testLogger()
+  const metrics = createMetrics('bff')
+  const keyFile = options.clientKeyFile ?? (await clientKeyFile(t))
+  const keys = await readClientKeys(keyFile, logger)
+  const provider = options.provider ?? (await testProvider(t, keys.published))
+  const upstream = options.upstreams === undefined ? await testUpstream(t) : undefined
+  const config: BffConfig = {
+    host: '127.0.0.1',
+    port: 0,
+    healthPort: 0,
+    logLevel: 'debug',
+    publicOrigin: origin,
+    provider: { issuer: provider.issuer, clientId: 'banking-web-app', clientKeyFile: keyFile, scope: 'openid' },
+    sessionKeys: options.sessionKeys ?? { current: 'k1', keys: new Map([['k1', randomBytes(32)]]) },
+    session: { idle: 15 * 60_000, absolute: 8 * 60 * 60_000 },
+    redisUrl: options.redisUrl ?? parts(t, 'redis').redis,
+    upstreams: bankUpstreams(
+      options.upstreams ?? { payment: upstream?.origin ?? '', customer: upstream?.origin ?? '' },
+    ),
+    upstreamTimeout: 10_000,
+    upstreamConnections: 128,
+    bodyLimit: 1024 * 1024,
+    ...options.config,
+  }
+  let offset = 0
+  const now = () => Date.now() + offset
+  const redis = connectRedis({ url: config.redisUrl, logger, metrics })
+  const { app, streams } = await buildApp({
+    config,
+    provider: createProvider({ ...config.provider, keys, publicOrigin: origin, logger, now }),
+    keys,
+    redis,
+    logger,
+    metrics,
+    now,
+    ...(options.webRoot === undefined ? {} : { webRoot: options.webRoot }),
+  })
+  t.teardown(async () => {
+    await app.close()
+    await redis.close()
+  })
+  await app.ready()
+  for (let tries = 0; tries < 100; tries++)
+    if (
+      await redis.check().then(
+        () => true,
+        () => new Promise<boolean>(resolve => setTimeout(resolve, 20, false)),
+      )
+    )
+      break
+  return {
+    app,
+    config,
+    streams,
+    provider,
+    redis,
+    metrics,
+    lines,
+    logged: text,
+    keyFile,
+    seen: upstream?.seen ?? [],
+    advance: (ms: number) => {
+      offset += ms
+    },
+    browser: () => browser(app, provider),
+  }
+}
+
+export type Browser = ReturnType<typeof browser>
+export type Edge = Awaited<ReturnType<typeof edge>>
+
+export async function clientKeyFile(t: Test, kids: readonly string[] = ['client-1']): Promise<string> {
+  const folder = mkdtempSync(join(tmpdir(), 'bff-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const file = join(folder, 'client.json')
+  await writeClientKeys(file, kids)
+  return file
+}
+
+export async function writeClientKeys(file: string, kids: readonly string[]): Promise<void> {
+  const keys = []
+  for (const kid of kids) {
+    const { privateKey } = await generateKeyPair('ES256', { extractable: true })
+    keys.push({ ...(await exportJWK(privateKey)), kid })
+  }
+  writeFileSync(file, JSON.stringify({ keys }))
+}
+
+type Cookie = { value: string; line: string; lax: boolean }
+
+/** A cookie jar and the headers a browser sends: SameSite as browsers apply it, and every byte that came back. */
+function browser(app: Awaited<ReturnType<typeof buildApp>>['app'], provider: TestProvider) {
+  const jar = new Map<string, Cookie>()
+  const received: string[] = []
+
+  const send = async (
+    url: string,
+    more: {
+      method?: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE' | 'PATCH' | 'OPTIONS'
+      headers?: Record<string, string>
+      payload?: string | Buffer
+      crossSite?: boolean
+    } = {},
+  ) => {
+    const cookies = [...jar].filter(([, cookie]) => !more.crossSite || cookie.lax)
+    const response = await app.inject({
+      method: more.method ?? 'GET',
+      url,
+      headers: {
+        host: 'localhost:3000',
+        ...(cookies.length === 0 ? {} : { cookie: cookies.map(([name, { value }]) => `${name}=${value}`).join('; ') }),
+        ...more.headers,
+      },
+      ...(more.payload === undefined ? {} : { payload: more.payload }),
+    })
+    for (const line of [response.headers['set-cookie'] ?? []].flat()) {
+      const [pair = '', ...attributes] = line.split('; ')
+      const at = pair.indexOf('=')
+      const name = pair.slice(0, at)
+      if (attributes.includes('Max-Age=0')) jar.delete(name)
+      else jar.set(name, { value: pair.slice(at + 1), line, lax: attributes.includes('SameSite=Lax') })
+    }
+    received.push(JSON.stringify(response.headers), response.body)
+    return response
+  }
+
+  const navigation = { 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document', accept: 'text/html' }
+  return {
+    jar,
+    received,
+    send,
+    /** A script of our own page. */
+    fetch: (url: string, more: Parameters<typeof send>[1] = {}) =>
+      send(url, {
+        ...more,
+        headers: {
+          'x-csrf': '1',
+          'sec-fetch-site': 'same-origin',
+          'sec-fetch-mode': 'cors',
+          'sec-fetch-dest': 'empty',
+          ...more.headers,
+        },
+      }),
+    /** A person opens an address. */
+    open: (url: string, more: Parameters<typeof send>[1] = {}) =>
+      send(url, {
+        ...more,
+        headers: { ...navigation, 'sec-fetch-site': more.crossSite ? 'cross-site' : 'same-origin', ...more.headers },
+      }),
+    /** From the sign-in page to the provider. @returns the callback's address as the provider gave it */
+    async start(returnTo = '/', person: Person = alice) {
+      const response = await this.open(`/oauth2/start?return_to=${encodeURIComponent(returnTo)}`)
+      if (response.statusCode !== 302) throw new Error(`start answered ${response.statusCode}: ${response.body}`)
+      return provider.login(String(response.headers.location), person)
+    },
+    /** The provider, another site, sends the browser back. */
+    comeBack(callback: string) {
+      return this.open(callback.slice(origin.length), { crossSite: true })
+    },
+    async login(person: Person = alice, returnTo = '/') {
+      const response = await this.comeBack(await this.start(returnTo, person))
+      if (response.statusCode !== 302) throw new Error(`callback answered ${response.statusCode}: ${response.body}`)
+      return response
+    },
+    cookie: () => jar.get('__Host-session')?.value,
+  }
+}

@@ -1,0 +1,473 @@
+import t from 'tap'
+import type { Redis } from '../src/redis.ts'
+import { identityOf } from '../src/seal.ts'
+import { type Browser, edge, origin, writeClientKeys } from './edge.ts'
+import { alice, bob } from './provider.ts'
+
+t.test('leads through the provider back to the page that was asked for, with a session', async t => {
+  const { browser, provider } = await edge(t)
+  const person = browser()
+  const response = await person.login(alice, '/accounts/7?month=11#top')
+  t.equal(response.headers.location, '/accounts/7?month=11#top')
+  const userinfo = await person.fetch('/oauth2/userinfo')
+  t.equal(userinfo.statusCode, 200)
+  t.match(userinfo.json(), {
+    sub: alice.sub,
+    name: 'Alice Adams',
+    givenName: 'Alice',
+    email: 'alice@example.test',
+    roles: ['customer'],
+    session: { createdAt: /Z$/, authTime: /Z$/, lastSeenAt: /Z$/, idleTimeoutAt: /Z$/, absoluteTimeoutAt: /Z$/ },
+  })
+  t.equal(userinfo.headers['cache-control'], 'no-store')
+  t.match(provider.calls, { par: 1, authorization_code: 1 })
+})
+
+t.test('pushes every parameter and shows the browser only client_id and request_uri', async t => {
+  const { browser, provider } = await edge(t)
+  const response = await browser().open('/oauth2/start')
+  const address = new URL(String(response.headers.location))
+  t.equal(`${address.origin}${address.pathname}`, `${provider.issuer}/auth`)
+  t.same([...address.searchParams.keys()].sort(), ['client_id', 'request_uri'])
+  const [pushed] = [...provider.requests.values()]
+  t.match(Object.fromEntries(pushed?.parameters ?? []), {
+    response_type: 'code',
+    redirect_uri: `${origin}/oauth2/callback`,
+    scope: 'openid',
+    code_challenge_method: 'S256',
+    code_challenge: /^[A-Za-z0-9_-]{43}$/,
+    nonce: /^[A-Za-z0-9_-]{43}$/,
+  })
+})
+
+t.test('uses a fresh challenge, nonce and state for each attempt', async t => {
+  const { browser, provider } = await edge(t)
+  const person = browser()
+  await person.open('/oauth2/start')
+  await person.open('/oauth2/start')
+  const pushed = [...provider.requests.values()].map(({ parameters }) => parameters)
+  for (const name of ['code_challenge', 'nonce', 'state'])
+    t.not(pushed[0]?.get(name), pushed[1]?.get(name), `${name} differs`)
+})
+
+t.test('sets the cookies byte for byte as browsers need them', async t => {
+  const { browser } = await edge(t)
+  const person = browser()
+  const callback = await person.start()
+  const [login] = [...person.jar].filter(([name]) => name.startsWith('__Host-login-'))
+  t.match(login?.[0], /^__Host-login-[a-z0-9]{9}[A-Za-z0-9_-]{8}0$/)
+  t.match(
+    login?.[1].line,
+    /^__Host-login-[A-Za-z0-9_-]+=[A-Za-z0-9_-]{43}; Max-Age=600; Path=\/; HttpOnly; Secure; SameSite=Lax$/,
+  )
+  const response = await person.comeBack(callback)
+  const lines = [response.headers['set-cookie'] ?? []].flat()
+  const session = lines.find(line => line.startsWith('__Host-session='))
+  t.match(session, /^__Host-session=[A-Za-z0-9_-]{43}; Path=\/; HttpOnly; Secure; SameSite=Strict$/)
+  t.ok(
+    lines.some(line => line === `${login?.[0]}=; Max-Age=0; Path=/; HttpOnly; Secure; SameSite=Lax`),
+    'the transaction cookie is deleted with its own attributes',
+  )
+})
+
+t.test('begins from the configured origin whatever the request says about hosts', async t => {
+  const { app, provider } = await edge(t)
+  const spoofed = {
+    host: 'evil.example',
+    'x-forwarded-host': 'evil.example',
+    'x-forwarded-proto': 'gopher',
+    forwarded: 'host=evil.example',
+  }
+  await app.inject({ url: '/oauth2/start', headers: spoofed })
+  const [pushed] = [...provider.requests.values()]
+  t.equal(pushed?.parameters.get('redirect_uri'), `${origin}/oauth2/callback`)
+})
+
+t.test('refuses a callback in another browser’s jar without asking the provider for tokens', async t => {
+  const { browser, provider } = await edge(t)
+  const attacker = browser()
+  const victim = browser()
+  const callback = await attacker.start()
+  const response = await victim.comeBack(callback)
+  t.equal(response.statusCode, 400)
+  t.equal(victim.cookie(), undefined)
+  await victim.start()
+  t.equal((await victim.comeBack(callback)).statusCode, 400, 'also with a transaction of the victim’s own')
+  t.equal(provider.calls['authorization_code'], undefined)
+})
+
+t.test('refuses every state but the one that belongs to the cookie, without a token call', async t => {
+  const { browser, provider } = await edge(t)
+  for (const change of [
+    (response: URLSearchParams) => response.delete('state'),
+    (response: URLSearchParams) => response.set('state', ''),
+    (response: URLSearchParams) => response.set('state', 'x'.repeat(5000)),
+    (response: URLSearchParams) => response.set('state', String(response.get('state')).slice(0, -1)),
+    (response: URLSearchParams) =>
+      response.set('state', `${String(response.get('state')).split('.')[0]}.${'A'.repeat(43)}`),
+    (response: URLSearchParams) => response.append('state', 'second'),
+    (response: URLSearchParams) => response.append('code', 'second'),
+    (response: URLSearchParams) => response.append('iss', 'https://evil.example'),
+    (response: URLSearchParams) => response.set('state', '__proto__'),
+  ]) {
+    const person = browser()
+    const callback = new URL(await person.start())
+    change(callback.searchParams)
+    const response = await person.comeBack(callback.href)
+    t.equal(response.statusCode, 400, change.toString())
+    t.match(response.headers['content-type'], 'text/html')
+    t.equal(person.cookie(), undefined)
+  }
+  t.equal(provider.calls['authorization_code'], undefined)
+})
+
+t.test('takes a callback once', async t => {
+  const { browser, provider } = await edge(t)
+  const person = browser()
+  const callback = await person.start()
+  const cookies = new Map(person.jar)
+  await person.comeBack(callback)
+  t.equal(provider.calls['authorization_code'], 1)
+  person.jar.clear()
+  for (const [name, cookie] of cookies) person.jar.set(name, cookie)
+  t.equal((await person.comeBack(callback)).statusCode, 400, 'even with the old cookie put back')
+  t.equal(provider.calls['authorization_code'], 1)
+})
+
+t.test('checks iss on the callback, on errors too', async t => {
+  const { browser, provider } = await edge(t)
+  for (const change of [
+    (response: URLSearchParams) => response.set('iss', 'https://evil.example'),
+    (response: URLSearchParams) => response.set('iss', `${provider.issuer}/`),
+    (response: URLSearchParams) => response.delete('iss'),
+    (response: URLSearchParams) => {
+      response.delete('code')
+      response.set('error', 'temporarily_unavailable')
+      response.set('error_description', 'authentication_expired')
+      response.set('iss', 'https://evil.example')
+    },
+  ]) {
+    const person = browser()
+    const callback = new URL(await person.start())
+    change(callback.searchParams)
+    const response = await person.comeBack(callback.href)
+    t.equal(response.statusCode, 400)
+    t.match(response.body, 'The login could not be finished.')
+    t.equal(person.cookie(), undefined)
+  }
+  t.equal(provider.calls['authorization_code'], undefined)
+})
+
+t.test('begins no session from an ID token that is not right in every part', async t => {
+  const { browser, provider } = await edge(t)
+  const { generateKeyPair, SignJWT, UnsecuredJWT } = await import('jose')
+  const other = await generateKeyPair('ES256')
+  const hs = new TextEncoder().encode('a'.repeat(32))
+  const signed = (header: { alg: string; kid?: string }, key: CryptoKey | Uint8Array) => ({
+    sign: (claims: Record<string, unknown>) => new SignJWT(claims).setProtectedHeader(header).sign(key),
+  })
+  const wrong: Record<string, object> = {
+    'another issuer': { idToken: (c: object) => ({ ...c, iss: 'https://evil.example' }) },
+    'issuer with a slash': { idToken: (c: { iss: string }) => ({ ...c, iss: `${c.iss}/` }) },
+    'another audience': { idToken: (c: object) => ({ ...c, aud: 'somebody-else' }) },
+    'an untrusted second audience': { idToken: (c: object) => ({ ...c, aud: ['banking-web-app', 'evil'] }) },
+    'another authorised party': { idToken: (c: object) => ({ ...c, aud: ['banking-web-app', 'b'], azp: 'b' }) },
+    'no audience': { idToken: ({ aud: _, ...c }: Record<string, unknown>) => c },
+    'no subject': { idToken: ({ sub: _, ...c }: Record<string, unknown>) => c },
+    'an empty subject': { idToken: (c: object) => ({ ...c, sub: '' }) },
+    'no issue time': { idToken: ({ iat: _, ...c }: Record<string, unknown>) => c },
+    'no expiry': { idToken: ({ exp: _, ...c }: Record<string, unknown>) => c },
+    expired: { idToken: (c: object) => ({ ...c, exp: Math.floor(Date.now() / 1000) - 60 }) },
+    'no nonce': { idToken: ({ nonce: _, ...c }: Record<string, unknown>) => c },
+    'another nonce': { idToken: (c: object) => ({ ...c, nonce: 'x'.repeat(43) }) },
+    'the hash of another access token': { idToken: (c: object) => ({ ...c, at_hash: 'AAAAAAAAAAAAAAAAAAAAAA' }) },
+    'another key': signed({ alg: 'ES256', kid: provider.kid() }, other.privateKey),
+    'an unknown key id': signed({ alg: 'ES256', kid: 'unknown' }, other.privateKey),
+    'an HMAC': signed({ alg: 'HS256', kid: provider.kid() }, hs),
+    'no signature': { sign: async (claims: Record<string, unknown>) => new UnsecuredJWT(claims).encode() },
+    'a changed signature': {
+      sign: async (claims: Record<string, unknown>) => {
+        const token = await new SignJWT(claims)
+          .setProtectedHeader({ alg: 'ES256', kid: provider.kid() })
+          .sign(provider.privateKey())
+        return `${token.slice(0, -10)}${token.at(-10) === 'A' ? 'B' : 'A'}${token.slice(-9)}`
+      },
+    },
+    'RS256 where ES256 is pinned': signed({ alg: 'RS256' }, (await generateKeyPair('RS256')).privateKey),
+  }
+  for (const [name, hooks] of Object.entries(wrong)) {
+    Object.assign(provider.hooks, { idToken: undefined, sign: undefined }, hooks)
+    const person = browser()
+    const response = await person.comeBack(await person.start())
+    t.equal(response.statusCode, 400, name)
+    t.equal(person.cookie(), undefined, `${name}: no session`)
+  }
+  Object.assign(provider.hooks, { idToken: undefined, sign: undefined })
+  const person = browser()
+  await person.login()
+  t.ok(person.cookie(), 'the honest one is taken')
+})
+
+t.test('finds new keys of the provider when it signs with one', async t => {
+  const { browser, provider } = await edge(t)
+  await provider.rotateKey()
+  const person = browser()
+  await person.login()
+  t.equal((await person.fetch('/oauth2/userinfo')).statusCode, 200)
+})
+
+t.test('refuses answers of the token endpoint that are not what they should be', async t => {
+  const { browser, provider } = await edge(t)
+  const cases: [string, { status: number; body: unknown; type?: string; headers?: Record<string, string> }, number][] =
+    [
+      ['HTML', { status: 200, body: '<html>', type: 'text/html' }, 400],
+      ['not JSON', { status: 200, body: '{' }, 400],
+      ['no access token', { status: 200, body: { token_type: 'Bearer' } }, 400],
+      ['a redirect', { status: 302, body: '', headers: { location: 'https://evil.example' } }, 400],
+      ['600 KB', { status: 200, body: JSON.stringify({ access_token: 'x'.repeat(600_000) }) }, 400],
+      ['invalid_grant', { status: 400, body: { error: 'invalid_grant' } }, 400],
+      ['invalid_client', { status: 401, body: { error: 'invalid_client' } }, 503],
+      ['500', { status: 500, body: 'boom' }, 503],
+      ['429', { status: 429, body: {} }, 503],
+    ]
+  for (const [name, answer, status] of cases) {
+    provider.hooks.token = async () => answer
+    const person = browser()
+    const response = await person.comeBack(await person.start())
+    t.equal(response.statusCode, status, name)
+    t.match(response.headers['content-type'], 'text/html')
+    t.notMatch(response.body, 'boom')
+    t.equal(person.cookie(), undefined)
+  }
+})
+
+t.test('raises the alarm when the provider does not know us any more', async t => {
+  const { browser, keyFile, provider, lines } = await edge(t)
+  const person = browser()
+  const callback = await person.start()
+  provider.hooks.token = async () => ({ status: 401, body: { error: 'invalid_client' } })
+  await person.comeBack(callback)
+  t.ok(lines().some(line => line['alert'] === 'client_refused' && line['level'] === 'error'))
+  t.ok(keyFile)
+})
+
+t.test('starts without a provider, says so on a page, and finds it once it is there', async t => {
+  const { browser, provider } = await edge(t)
+  await provider.stop()
+  const person = browser()
+  const page = await person.open('/oauth2/start')
+  t.equal(page.statusCode, 503)
+  t.match(page.headers, { 'retry-after': /\d/, 'content-type': 'text/html; charset=utf-8' })
+  t.match(page.body, 'The identity provider does not answer.')
+  const script = await person.fetch('/oauth2/start')
+  t.match(script.json(), { code: 'provider_unavailable' })
+  await provider.start()
+  await person.login()
+  t.equal((await person.fetch('/oauth2/userinfo')).statusCode, 200)
+})
+
+t.test('trusts no discovery document of somebody else', async t => {
+  for (const change of [
+    (d: { issuer: string }) => ({ ...d, issuer: `${d.issuer}/` }),
+    (d: { issuer: string }) => ({ ...d, issuer: d.issuer.toUpperCase() }),
+    (d: object) => ({ ...d, issuer: 'https://evil.example' }),
+    (d: object) => ({ ...d, pushed_authorization_request_endpoint: undefined }),
+    () => ({ status: 200, body: '<html>', type: 'text/html' }),
+    () => ({ status: 302, body: '', headers: { location: 'https://evil.example' } }),
+  ]) {
+    const { browser, provider } = await edge(t)
+    provider.hooks.discovery = change as never
+    t.equal((await browser().open('/oauth2/start')).statusCode, 503, change.toString())
+    t.equal(provider.calls['par'], undefined)
+  }
+})
+
+t.test('says 503 and redirects nowhere when the request cannot be pushed', async t => {
+  const { browser, provider } = await edge(t)
+  for (const answer of [
+    { status: 400, body: { error: 'invalid_request' } },
+    { status: 500, body: '' },
+    { status: 201, body: {} },
+    { status: 200, body: '<html>', type: 'text/html' },
+  ]) {
+    provider.hooks.par = () => answer
+    const response = await browser().open('/oauth2/start')
+    t.equal(response.statusCode, 503)
+    t.equal(response.headers.location, undefined)
+  }
+})
+
+t.test('never adopts a session id that was there before', async t => {
+  const { browser } = await edge(t)
+  const person = browser()
+  const planted = 'A'.repeat(43)
+  person.jar.set('__Host-session', { value: planted, line: '', lax: false })
+  await person.login()
+  t.not(person.cookie(), planted)
+  person.jar.set('__Host-session', { value: planted, line: '', lax: false })
+  t.equal((await person.fetch('/oauth2/userinfo')).statusCode, 401)
+})
+
+t.test('ends the old session of the browser when another person logs in', async t => {
+  const { browser } = await edge(t)
+  const person = browser()
+  await person.login(alice)
+  const old = person.cookie() as string
+  await person.login(bob)
+  t.not(person.cookie(), old)
+  t.match((await person.fetch('/oauth2/userinfo')).json(), { sub: bob.sub })
+  person.jar.set('__Host-session', { value: old, line: '', lax: false })
+  t.match((await person.fetch('/oauth2/userinfo')).json(), { code: 'login_required', reason: 'ended' })
+})
+
+t.test('lets several tabs log in at once and forgets the oldest beyond five', async t => {
+  const { browser } = await edge(t)
+  const person = browser()
+  const callbacks: string[] = []
+  for (let tab = 0; tab < 6; tab++) callbacks.push(await person.start(`/accounts/${tab}`))
+  t.equal([...person.jar.keys()].filter(name => name.startsWith('__Host-login-')).length, 5)
+  t.equal((await person.comeBack(callbacks[0] as string)).statusCode, 400, 'the first was pushed out')
+  t.equal((await person.comeBack(callbacks[5] as string)).headers.location, '/accounts/5')
+  t.equal((await person.comeBack(callbacks[1] as string)).headers.location, '/accounts/1')
+})
+
+t.test('begins an expired or replayed login anew, once, from a page of our own site', async t => {
+  const { browser, redis } = await edge(t)
+  const person = browser()
+  const callback = await person.start('/pay')
+  await expireLogins(person, redis)
+  const response = await person.comeBack(callback)
+  t.equal(response.statusCode, 400)
+  t.match(response.body, '<meta http-equiv="refresh" content="0;url=/oauth2/start?again=1">')
+  const again = await person.open('/oauth2/start?again=1')
+  t.equal(again.statusCode, 302)
+})
+
+t.test('shows a page when the second try expires too', async t => {
+  const { browser, provider, redis } = await edge(t)
+  const person = browser()
+  const again = await person.open('/oauth2/start?again=1')
+  const callback = provider.login(String(again.headers.location))
+  await expireLogins(person, redis)
+  const response = await person.comeBack(callback)
+  t.equal(response.statusCode, 400)
+  t.notMatch(response.body, 'http-equiv')
+  t.match(response.body, 'This login has expired or was used before.')
+})
+
+t.test('leads on to the app when the login is lost but a session lives', async t => {
+  const { browser } = await edge(t)
+  const person = browser()
+  const callback = await person.start()
+  await person.comeBack(callback)
+  const response = await person.open(callback.slice(origin.length))
+  t.equal(response.statusCode, 302)
+  t.equal(response.headers.location, '/')
+  t.equal((await person.open('/oauth2/start?again=1&return_to=/pay')).headers.location, '/pay')
+})
+
+t.test('begins anew without a word when the login page was left open too long, once', async t => {
+  const { browser, provider } = await edge(t)
+  const person = browser()
+  provider.hooks.response = response => {
+    response.delete('code')
+    response.set('error', 'temporarily_unavailable')
+    response.set('error_description', 'authentication_expired')
+    return response
+  }
+  const response = await person.comeBack(await person.start('/pay'))
+  t.equal(response.statusCode, 302)
+  const second = provider.login(String(response.headers.location))
+  t.match((await person.comeBack(second)).body, 'The login could not be finished.')
+  delete provider.hooks.response
+  const third = await person.comeBack(await person.start('/pay'))
+  t.equal(third.headers.location, '/pay')
+})
+
+t.test('shows a page of its own for a refusal, and reflects nothing of it', async t => {
+  const { browser, provider } = await edge(t)
+  provider.hooks.response = response => {
+    response.delete('code')
+    response.set('error', 'access_denied')
+    response.set('error_description', '<script>alert(1)</script>')
+    return response
+  }
+  const person = browser()
+  const response = await person.comeBack(await person.start())
+  t.equal(response.statusCode, 400)
+  t.match(response.body, 'You did not finish signing in')
+  t.notMatch(response.body, 'alert(1)')
+  t.notMatch(response.body, /<script|<style|style=|onclick/i)
+  t.match(response.headers['content-security-policy'], "default-src 'none'")
+})
+
+t.test('asks for the password again when the provider’s own session is too old for a session of ours', async t => {
+  const { browser, provider } = await edge(t)
+  const person = browser()
+  const old = { ...alice, auth_time: Math.floor(Date.now() / 1000) - 8 * 3600 + 30 }
+  const response = await person.comeBack(await person.start('/pay', old))
+  t.equal(response.statusCode, 302)
+  const [pushed] = [...provider.requests.values()]
+  t.equal(pushed?.parameters.get('prompt'), 'login')
+  t.equal(person.cookie(), undefined)
+  const second = await person.comeBack(provider.login(String(response.headers.location), old))
+  t.equal(second.statusCode, 400, 'a provider that does not ask again is not believed')
+})
+
+t.test('stops a browser that goes round in circles', async t => {
+  const { browser, advance } = await edge(t)
+  const person = browser()
+  const statuses: number[] = []
+  for (let round = 0; round < 10; round++) statuses.push((await person.open('/oauth2/start')).statusCode)
+  t.equal(statuses[0], 302)
+  t.equal(statuses[9], 429)
+  const page = await person.open('/oauth2/start')
+  t.match(page.body, 'The login keeps going round in circles.')
+  t.match(page.headers['retry-after'], /^\d+$/)
+  advance(61_000)
+  t.equal((await person.open('/oauth2/start')).statusCode, 302)
+})
+
+t.test('publishes its public keys, and a new key file is used without a restart', async t => {
+  const { app, browser, keyFile } = await edge(t)
+  const first = (await app.inject('/oauth2/jwks')).json()
+  t.match(first, { keys: [{ kid: 'client-1', alg: 'ES256', use: 'sig', crv: 'P-256' }] })
+  t.notMatch(JSON.stringify(first), '"d"')
+  await writeClientKeys(keyFile, ['client-2', 'client-1'])
+  const { utimesSync } = await import('node:fs')
+  utimesSync(keyFile, new Date(), new Date(Date.now() + 5_000))
+  let kids: string[] = []
+  while (kids.length < 2) {
+    kids = (await app.inject('/oauth2/jwks')).json().keys.map((key: { kid: string }) => key.kid)
+    await new Promise(resolve => setTimeout(resolve, 50))
+  }
+  t.same(kids, ['client-2', 'client-1'])
+  await browser().login()
+})
+
+t.test('has no token in any byte that a browser receives, nor in the log', async t => {
+  const { browser, provider, logged } = await edge(t)
+  const person = browser()
+  await person.login()
+  await person.fetch('/oauth2/userinfo')
+  await person.fetch('/api/payments/accounts')
+  provider.forgetAccessTokens()
+  await person.fetch('/api/customers/me')
+  await person.fetch('/oauth2/sign_out', { method: 'POST', headers: { origin } })
+  const secrets = provider.issued.filter(token => !token.startsWith('code-') && token.split('.').length !== 3)
+  t.ok(secrets.length >= 4)
+  const bytes = person.received.join('\n')
+  for (const secret of secrets) {
+    t.notOk(bytes.includes(secret), 'not in the browser')
+    t.notOk(logged().includes(secret), 'not in the log')
+  }
+  const idTokens = provider.issued.filter(token => token.split('.').length === 3)
+  for (const idToken of idTokens) t.notOk(logged().includes(idToken))
+  for (const { value } of person.jar.values()) t.notOk(logged().includes(value), 'no cookie in the log')
+})
+
+/** What time does to the transactions of a browser. */
+async function expireLogins(person: Browser, redis: Redis): Promise<void> {
+  for (const [name, { value }] of person.jar)
+    if (name.startsWith('__Host-login-')) await redis.run('DEL', `t:{${identityOf(value)?.id}}`)
+}

@@ -1,0 +1,285 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { createLocalJWKSet, exportJWK, generateKeyPair, type JWK, jwtVerify, SignJWT } from 'jose'
+import type { Test } from 'tap'
+
+export type Answer = { status: number; body: unknown; type?: string; headers?: Record<string, string> }
+type Claims = Record<string, unknown>
+type Grant = 'authorization_code' | 'refresh_token' | 'exchange'
+
+/** Ways to misbehave: each may replace what an honest provider would have said. */
+export type Hooks = {
+  discovery?: (document: Claims) => Claims | Answer
+  jwks?: (keys: JWK[]) => JWK[]
+  par?: (parameters: URLSearchParams) => Answer | Promise<Answer>
+  /** What goes back to the browser's callback. */
+  response?: (parameters: URLSearchParams) => URLSearchParams
+  idToken?: (claims: Claims, grant: Grant) => Claims
+  /** Signs the ID token in another way. */
+  sign?: (claims: Claims) => Promise<string>
+  token?: (grant: Grant, honest: () => Promise<Answer>, parameters: URLSearchParams) => Promise<Answer>
+  revocation?: () => Promise<Answer>
+}
+
+export type Person = {
+  sub: string
+  name: string
+  given_name: string
+  email: string
+  roles: string[]
+  /** Epoch seconds; now when absent. */
+  auth_time?: number
+}
+
+export const alice: Person = {
+  sub: '0b0f7c1e-0000-4000-8000-00000000a11c',
+  name: 'Alice Adams',
+  given_name: 'Alice',
+  email: 'alice@example.test',
+  roles: ['customer'],
+}
+export const bob: Person = {
+  ...alice,
+  sub: '0b0f7c1e-0000-4000-8000-000000000b0b',
+  name: 'Bob Brown',
+  given_name: 'Bob',
+}
+
+type Request = { parameters: URLSearchParams }
+type Code = { parameters: URLSearchParams; person: Person }
+
+/**
+ * An OpenID provider on a real socket with real signatures: PAR, PKCE, private_key_jwt, ES256, refresh with or without
+ * rotation, RFC 8693 exchange, revocation. Honest unless a hook says otherwise, and it counts what it is asked.
+ */
+export async function testProvider(t: Test, clientKeys: () => Promise<JWK[]>) {
+  let { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true })
+  let kid = 'key-1'
+  const hooks: Hooks = {}
+  const calls: Record<string, number> = {}
+  const issued: string[] = []
+  const revoked: string[] = []
+  const assertions = new Set<string>()
+  const requests = new Map<string, Request>()
+  const codes = new Map<string, Code>()
+  const grants = new Map<string, { person: Person; sid: string }>()
+  const accessTokens = new Map<string, { person: Person; sid: string }>()
+  const settings = { lifetime: 300, rotate: false, expiresIn: true as boolean, exchangedLifetime: 300 }
+  const exchanged = new Map<string, { audience: string; sub: string }>()
+  let issuer = ''
+  const count = (name: string): void => {
+    calls[name] = (calls[name] ?? 0) + 1
+  }
+  const secret = (kind: string): string => {
+    const value = `${kind}-${randomBytes(24).toString('base64url')}`
+    issued.push(value)
+    return value
+  }
+
+  const authenticate = async (parameters: URLSearchParams): Promise<Answer | undefined> => {
+    const assertion = parameters.get('client_assertion') ?? ''
+    try {
+      const keys = createLocalJWKSet({ keys: await clientKeys() })
+      const { payload } = await jwtVerify(assertion, keys, { algorithms: ['ES256'], subject: 'banking-web-app' })
+      if (payload.aud !== issuer) throw new Error('aud must be the issuer, as a string')
+      if (assertions.has(String(payload.jti))) throw new Error('jti was used before')
+      if ((payload.exp ?? 0) - (payload.iat ?? 0) > 60) throw new Error('it lives too long')
+      assertions.add(String(payload.jti))
+      return undefined
+    } catch (error) {
+      return { status: 401, body: { error: 'invalid_client', error_description: (error as Error).message } }
+    }
+  }
+
+  const idTokenFor = async (grant: Grant, person: Person, sid: string, accessToken: string, nonce?: string) => {
+    const now = Math.floor(Date.now() / 1000)
+    const honest: Claims = {
+      iss: issuer,
+      aud: 'banking-web-app',
+      sub: person.sub,
+      iat: now,
+      exp: now + 300,
+      auth_time: person.auth_time ?? now,
+      sid,
+      at_hash: createHash('sha256').update(accessToken).digest().subarray(0, 16).toString('base64url'),
+      name: person.name,
+      given_name: person.given_name,
+      email: person.email,
+      realm_access: { roles: person.roles },
+      ...(nonce === undefined ? {} : { nonce }),
+    }
+    const claims = hooks.idToken?.(honest, grant) ?? honest
+    const token =
+      (await hooks.sign?.(claims)) ??
+      (await new SignJWT(claims).setProtectedHeader({ alg: 'ES256', kid }).sign(privateKey))
+    issued.push(token)
+    return token
+  }
+
+  const tokensFor = async (grant: Grant, person: Person, sid: string, nonce?: string): Promise<Answer> => {
+    const access_token = secret('access')
+    accessTokens.set(access_token, { person, sid })
+    const refresh_token = secret('refresh')
+    grants.set(refresh_token, { person, sid })
+    return {
+      status: 200,
+      body: {
+        access_token,
+        refresh_token,
+        token_type: 'Bearer',
+        ...(settings.expiresIn ? { expires_in: settings.lifetime } : {}),
+        id_token: await idTokenFor(grant, person, sid, access_token, nonce),
+        unknown_member: 'to be ignored',
+      },
+    }
+  }
+
+  const redeem = async (grant: Grant, parameters: URLSearchParams): Promise<Answer> => {
+    const invalid = { status: 400, body: { error: 'invalid_grant' } }
+    if (grant === 'authorization_code') {
+      const code = codes.get(parameters.get('code') ?? '')
+      codes.delete(parameters.get('code') ?? '')
+      if (code === undefined) return invalid
+      const verifier = parameters.get('code_verifier') ?? ''
+      const challenge = createHash('sha256').update(verifier).digest('base64url')
+      if (challenge !== code.parameters.get('code_challenge')) return invalid
+      if (parameters.get('redirect_uri') !== code.parameters.get('redirect_uri')) return invalid
+      return tokensFor(grant, code.person, randomBytes(12).toString('hex'), code.parameters.get('nonce') ?? undefined)
+    }
+    if (grant === 'refresh_token') {
+      const token = parameters.get('refresh_token') ?? ''
+      const known = grants.get(token)
+      if (known === undefined) return invalid
+      if (settings.rotate) grants.delete(token)
+      const answer = await tokensFor(grant, known.person, known.sid)
+      if (!settings.rotate) (answer.body as Claims)['refresh_token'] = token
+      return answer
+    }
+    const subject = accessTokens.get(parameters.get('subject_token') ?? '')
+    if (subject === undefined) return { status: 400, body: { error: 'invalid_request' } }
+    const audience = parameters.get('audience') ?? ''
+    const access_token = secret(`for-${audience}`)
+    exchanged.set(access_token, { audience, sub: subject.person.sub })
+    return {
+      status: 200,
+      body: {
+        access_token,
+        issued_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+        token_type: 'Bearer',
+        expires_in: settings.exchangedLifetime,
+        scope: parameters.get('scope'),
+      },
+    }
+  }
+
+  const answer = async (request: IncomingMessage): Promise<Answer> => {
+    const path = new URL(request.url ?? '/', issuer).pathname
+    if (path.endsWith('/.well-known/openid-configuration')) {
+      count('discovery')
+      const document: Claims = {
+        issuer,
+        authorization_endpoint: `${issuer}/auth`,
+        token_endpoint: `${issuer}/token`,
+        pushed_authorization_request_endpoint: `${issuer}/par`,
+        revocation_endpoint: `${issuer}/revoke`,
+        end_session_endpoint: `${issuer}/logout`,
+        jwks_uri: `${issuer}/certs`,
+        id_token_signing_alg_values_supported: ['ES256'],
+        authorization_response_iss_parameter_supported: true,
+        code_challenge_methods_supported: ['S256'],
+      }
+      const said = hooks.discovery?.(document) ?? document
+      return 'status' in said ? (said as Answer) : { status: 200, body: said }
+    }
+    if (path.endsWith('/certs')) {
+      count('jwks')
+      const keys = [{ ...(await exportJWK(publicKey)), kid, alg: 'ES256', use: 'sig' }]
+      return { status: 200, body: { keys: hooks.jwks?.(keys) ?? keys } }
+    }
+    const parameters = new URLSearchParams(await text(request))
+    if (path.endsWith('/par')) {
+      count('par')
+      const refusal = await authenticate(parameters)
+      if (refusal !== undefined) return refusal
+      if (hooks.par !== undefined) return hooks.par(parameters)
+      const request_uri = `urn:ietf:params:oauth:request_uri:${randomBytes(12).toString('base64url')}`
+      requests.set(request_uri, { parameters })
+      return { status: 201, body: { request_uri, expires_in: 60 } }
+    }
+    if (path.endsWith('/token')) {
+      const type = parameters.get('grant_type') ?? ''
+      const grant = (type.endsWith('token-exchange') ? 'exchange' : type) as Grant
+      count(grant)
+      const refusal = await authenticate(parameters)
+      if (refusal !== undefined) return refusal
+      const honest = () => redeem(grant, parameters)
+      return hooks.token === undefined ? honest() : hooks.token(grant, honest, parameters)
+    }
+    if (path.endsWith('/revoke')) {
+      count('revocation')
+      const refusal = await authenticate(parameters)
+      if (refusal !== undefined) return refusal
+      if (hooks.revocation !== undefined) return hooks.revocation()
+      revoked.push(parameters.get('token') ?? '')
+      grants.delete(parameters.get('token') ?? '')
+      return { status: 200, body: '' }
+    }
+    return { status: 404, body: { error: 'not_found' } }
+  }
+
+  const server = createServer((request: IncomingMessage, response: ServerResponse) => {
+    void answer(request).then(({ status, body, type, headers }) => {
+      response.writeHead(status, { 'content-type': type ?? 'application/json', ...headers })
+      response.end(typeof body === 'string' ? body : JSON.stringify(body))
+    })
+  })
+  const listen = (port: number) => new Promise<void>(resolve => server.listen(port, '127.0.0.1', resolve))
+  await listen(0)
+  const { port } = server.address() as AddressInfo
+  issuer = `http://127.0.0.1:${port}/realms/banking`
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+
+  return {
+    issuer,
+    hooks,
+    calls,
+    settings,
+    /** Every token, code and ID token that was ever given out. */
+    issued,
+    revoked,
+    exchanged,
+    requests,
+    /** What the person does at the provider. @returns the address the browser is sent back to */
+    login(authorizationUrl: string, person: Person = alice): string {
+      const address = new URL(authorizationUrl)
+      const request = requests.get(address.searchParams.get('request_uri') ?? '')
+      requests.delete(address.searchParams.get('request_uri') ?? '')
+      if (request === undefined) throw new Error('the request_uri is unknown or was used before')
+      const code = secret('code')
+      codes.set(code, { parameters: request.parameters, person })
+      const state = request.parameters.get('state') ?? ''
+      const response = new URLSearchParams({ state, iss: issuer, code })
+      return `${request.parameters.get('redirect_uri')}?${hooks.response?.(response) ?? response}`
+    },
+    async rotateKey() {
+      ;({ privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true }))
+      kid = `key-${randomBytes(4).toString('hex')}`
+    },
+    forgetAccessTokens: () => accessTokens.clear(),
+    forgetGrants: () => grants.clear(),
+    async stop() {
+      server.closeAllConnections()
+      await new Promise(resolve => server.close(resolve))
+    },
+    start: () => listen(port),
+    privateKey: () => privateKey,
+    kid: () => kid,
+  }
+}
+
+export type TestProvider = Awaited<ReturnType<typeof testProvider>>

@@ -1,0 +1,541 @@
+import { parts, testProxy } from '@banking/testkit'
+import t, { type Test } from 'tap'
+import { identityOf } from '../src/seal.ts'
+import { type Browser, type Edge, edge, origin } from './edge.ts'
+import { alice, bob, type TestProvider } from './provider.ts'
+
+const minute = 60_000
+
+/** An edge whose Redis can be taken away without touching the real one. */
+async function edgeBehindProxy(t: Test): Promise<Edge & { link: Awaited<ReturnType<typeof testProxy>> }> {
+  const url = new URL(parts(t, 'redis').redis)
+  const link = await testProxy(t, { host: url.hostname, port: Number(url.port) })
+  return { ...(await edge(t, { redisUrl: `redis://127.0.0.1:${link.port}` })), link }
+}
+
+const payments = (person: Browser, headers: Record<string, string> = {}) =>
+  person.fetch('/api/payments/accounts', { headers })
+
+t.test('answers 401 with a reason to scripts, never a redirect', async t => {
+  const { browser } = await edge(t)
+  const person = browser()
+  for (const url of ['/oauth2/userinfo', '/api/payments/accounts']) {
+    const response = await person.fetch(url)
+    t.equal(response.statusCode, 401)
+    t.match(response.json(), { code: 'login_required', reason: 'none' })
+    t.equal(response.headers.location, undefined)
+    t.equal(response.headers['content-type'], 'application/problem+json')
+    t.ok(response.headers['www-authenticate'])
+  }
+})
+
+t.test('takes nothing for a session but the cookie it has set', async t => {
+  const { app, browser, redis } = await edge(t)
+  const person = browser()
+  await person.login()
+  const cookie = person.cookie() as string
+  const id = identityOf(cookie)?.id as string
+  const ask = (cookies: string) =>
+    app.inject({ url: '/oauth2/userinfo', headers: { cookie: cookies, 'x-csrf': '1' } }).then(r => r.statusCode)
+  t.equal(await ask(`__Host-session=${cookie}`), 200)
+  for (const wrong of [
+    `__Host-session=${id}`,
+    `__Host-session=s:{${id}}`,
+    `__Host-session=${cookie}x`,
+    `__Host-session=${cookie.slice(0, -1)}`,
+    `__Host-session=${cookie.slice(0, -1)}${cookie.endsWith('A') ? 'B' : 'A'}`,
+    `__Host-session=${cookie}=`,
+    `__Host-session=${cookie}%00`,
+    `__host-session=${cookie}`,
+    `session=${cookie}`,
+    `__Host-session=${'A'.repeat(43)}; __Host-session=${cookie}`,
+    `__Host-session=${cookie}; __Host-session=${cookie}`,
+    '__Host-session=',
+    `__Host-session=${'x'.repeat(8000)}`,
+  ])
+    t.equal(await ask(wrong), 401, wrong.slice(0, 60))
+  // The other spelling of the last character: the same bytes, another text.
+  const last = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+  const twin = `${cookie.slice(0, -1)}${last[last.indexOf(cookie.at(-1) as string) + 1]}`
+  t.equal(await ask(`__Host-session=${twin}`), 401, 'only the canonical spelling')
+  t.equal(await ask(`__Host-session=${cookie}`), 200, 'and none of that ended the session')
+  t.ok(redis)
+})
+
+t.test('keeps in Redis nothing that could be read, replayed or moved to another session', async t => {
+  const { browser, redis, provider } = await edge(t)
+  const [one, two] = [browser(), browser()]
+  await one.login(alice)
+  await two.login(bob)
+  await payments(one)
+  const idOf = (person: Browser) => identityOf(person.cookie())?.id as string
+  const stored: Buffer[] = []
+  for (const space of ['s', 'x']) {
+    const values = (await redis.run('HVALS', `${space}:{${idOf(one)}}`)) as Buffer[]
+    stored.push(...values)
+  }
+  const bytes = Buffer.concat(stored).toString('latin1')
+  t.ok(bytes.length > 500)
+  for (const secret of [...provider.issued, one.cookie() as string, alice.email, alice.sub])
+    t.notOk(bytes.includes(secret))
+  const sealed = (await redis.run('HGET', `s:{${idOf(two)}}`, 'd')) as Buffer
+  await redis.run('HSET', `s:{${idOf(one)}}`, 'd', sealed)
+  t.match(
+    (await one.fetch('/oauth2/userinfo')).json(),
+    { code: 'login_required' },
+    'bob’s record is not alice’s session',
+  )
+})
+
+t.test('opens records of an older server key and seals with the current one', async t => {
+  const first = await edge(t)
+  const person = first.browser()
+  await person.login()
+  const old = first.config.sessionKeys
+  const keys = new Map([...old.keys, ['k2', Buffer.from(old.keys.get('k1') as Buffer).reverse()]])
+  const shared = { provider: first.provider, clientKeyFile: first.keyFile }
+  const second = await edge(t, { ...shared, sessionKeys: { current: 'k2', keys } })
+  const moved = second.browser()
+  moved.jar.set('__Host-session', person.jar.get('__Host-session') as never)
+  t.equal((await moved.fetch('/oauth2/userinfo')).statusCode, 200)
+  const fresh = second.browser()
+  await fresh.login()
+  const third = await edge(t, { ...shared, sessionKeys: { current: 'k1', keys: old.keys } })
+  const lost = third.browser()
+  lost.jar.set('__Host-session', fresh.jar.get('__Host-session') as never)
+  t.equal((await lost.fetch('/oauth2/userinfo')).statusCode, 401)
+})
+
+t.test('ends a session that nobody used for 15 minutes, and its refresh token with it', async t => {
+  const { browser, advance, provider } = await edge(t)
+  const person = browser()
+  await person.login()
+  advance(14 * minute)
+  t.equal((await payments(person)).statusCode, 200)
+  advance(14 * minute)
+  t.equal((await payments(person)).statusCode, 200, 'each request of a person begins it anew')
+  advance(15 * minute)
+  const cookie = person.jar.get('__Host-session')
+  const response = await payments(person)
+  t.equal(response.statusCode, 401)
+  t.match(response.json(), { reason: 'idle' })
+  t.match(response.headers['set-cookie'], '__Host-session=; Max-Age=0; Path=/; HttpOnly; Secure; SameSite=Strict')
+  while (provider.revoked.length === 0) await new Promise(resolve => setTimeout(resolve, 5))
+  t.match(provider.revoked[0], /^refresh-/)
+  person.jar.set('__Host-session', cookie as never)
+  t.match((await payments(person)).json(), { reason: 'idle' }, 'another tab hears the same reason')
+})
+
+t.test('is kept alive by a person only', async t => {
+  const { browser, advance } = await edge(t)
+  for (const ask of [
+    (person: Browser) => person.fetch('/oauth2/userinfo'),
+    (person: Browser) => payments(person, { 'x-background': '1' }),
+    (person: Browser) => payments(person, { accept: 'text/event-stream' }),
+  ]) {
+    const person = browser()
+    await person.login()
+    advance(10 * minute)
+    t.equal((await ask(person)).statusCode, 200)
+    advance(6 * minute)
+    t.match((await payments(person)).json(), { reason: 'idle' }, ask.toString())
+  }
+})
+
+t.test('tells when the session will end, and asking moves nothing', async t => {
+  const { browser, advance } = await edge(t)
+  const person = browser()
+  await person.login()
+  const before = (await person.fetch('/oauth2/userinfo')).json().session
+  advance(5 * minute)
+  t.same((await person.fetch('/oauth2/userinfo')).json().session, before)
+  t.equal(Date.parse(before.idleTimeoutAt) - Date.parse(before.lastSeenAt), 15 * minute)
+  t.equal(Date.parse(before.absoluteTimeoutAt) - Date.parse(before.authTime), 8 * 60 * minute)
+})
+
+t.test('writes the idle time at most once a minute', async t => {
+  const { browser, advance, redis } = await edge(t)
+  const person = browser()
+  await person.login()
+  const seen = async () => Number(await redis.run('GET', `i:{${identityOf(person.cookie())?.id}}`))
+  const first = await seen()
+  await payments(person)
+  advance(50_000)
+  await payments(person)
+  t.equal(await seen(), first)
+  advance(15_000)
+  await payments(person)
+  t.ok((await seen()) >= first + 65_000)
+})
+
+t.test('ends eight hours after the person proved who they are, however busy they are', async t => {
+  const { browser, advance, provider } = await edge(t)
+  const person = browser()
+  await person.login({ ...alice, auth_time: Math.floor(Date.now() / 1000) - 3600 })
+  for (let spent = 60; spent < 8 * 60 - 10; spent += 10) {
+    advance(10 * minute)
+    if ((await payments(person)).statusCode !== 200) return t.fail(`ended after ${spent} minutes`)
+  }
+  advance(11 * minute)
+  t.match((await payments(person)).json(), { code: 'login_required', reason: 'absolute' })
+  while (provider.revoked.length === 0) await new Promise(resolve => setTimeout(resolve, 5))
+})
+
+t.test('refreshes once for 50 requests at the end of the token, and exchanges once', async t => {
+  const { browser, advance, provider } = await edge(t)
+  for (const rotate of [false, true]) {
+    provider.settings.rotate = rotate
+    const person = browser()
+    await person.login()
+    await payments(person)
+    const before = { ...provider.calls }
+    advance(6 * minute)
+    const responses = await Promise.all(Array.from({ length: 50 }, () => payments(person)))
+    t.same(new Set(responses.map(response => response.statusCode)), new Set([200]))
+    t.equal((provider.calls['refresh_token'] ?? 0) - (before['refresh_token'] ?? 0), 1)
+    t.equal((provider.calls['exchange'] ?? 0) - (before['exchange'] ?? 0), 1)
+    advance(6 * minute)
+    t.equal((await payments(person)).statusCode, 200, 'the refreshed session was kept')
+  }
+})
+
+t.test('renews before the end, while the old token still answers', async t => {
+  const { browser, advance, provider, seen } = await edge(t)
+  const person = browser()
+  await person.login()
+  await payments(person)
+  const first = seen.at(-1)?.headers.authorization
+  advance(239_000)
+  await payments(person)
+  t.equal(provider.calls['exchange'], 1)
+  advance(2_000)
+  t.equal((await payments(person)).statusCode, 200)
+  t.equal(seen.at(-1)?.headers.authorization, first, 'nobody waits for the new token')
+  while (provider.calls['exchange'] !== 2) await new Promise(resolve => setTimeout(resolve, 5))
+  while (seen.at(-1)?.headers.authorization === first) await payments(person)
+  t.equal(provider.calls['refresh_token'], 1)
+})
+
+t.test('a provider that is away or slow goes unnoticed while the old token is valid', async t => {
+  const { browser, advance, provider } = await edge(t)
+  const person = browser()
+  await person.login()
+  await payments(person)
+  advance(250_000)
+  for (const trouble of [
+    async () => ({ status: 503, body: '' }),
+    async () => ({ status: 401, body: { error: 'invalid_client' } }),
+    async () => ({ status: 200, body: '<html>', type: 'text/html' }),
+    () => new Promise<never>(() => undefined),
+  ]) {
+    provider.hooks.token = trouble
+    t.equal((await payments(person)).statusCode, 200)
+    advance(5_000)
+  }
+  t.equal((await person.fetch('/oauth2/userinfo')).statusCode, 200)
+})
+
+t.test('says 503, not logged out, once no token is left and the provider is away', async t => {
+  const { browser, advance, provider } = await edge(t)
+  const person = browser()
+  await person.login()
+  await payments(person)
+  advance(6 * minute)
+  for (const trouble of [
+    { status: 500, body: '' },
+    { status: 401, body: { error: 'invalid_client' } },
+    { status: 400, body: { error: 'invalid_scope' } },
+    { status: 200, body: {} },
+  ]) {
+    provider.hooks.token = async () => trouble
+    const response = await payments(person)
+    t.equal(response.statusCode, 503, JSON.stringify(trouble))
+    t.match(response.json(), { code: 'provider_unavailable' })
+    t.ok(response.headers['retry-after'])
+    t.equal(response.headers['set-cookie'], undefined)
+  }
+  delete provider.hooks.token
+  t.equal((await payments(person)).statusCode, 200, 'and the session lived on')
+})
+
+t.test('ends a session whose refresh token is no longer good, and only then', async t => {
+  const { browser, advance, provider } = await edge(t)
+  const person = browser()
+  await person.login()
+  advance(6 * minute)
+  provider.forgetGrants()
+  t.match((await payments(person)).json(), { code: 'login_required', reason: 'ended' })
+  t.match((await person.fetch('/oauth2/userinfo')).json(), { code: 'login_required' })
+  t.equal(provider.calls['refresh_token'], 1)
+})
+
+t.test('ends a session whose refreshed ID token is about somebody else, and takes no wrong one', async t => {
+  const cases: [string, (claims: Record<string, unknown>) => Record<string, unknown>, number][] = [
+    ['another person', claims => ({ ...claims, sub: bob.sub }), 401],
+    ['another issuer', claims => ({ ...claims, iss: 'https://evil.example' }), 503],
+    ['another audience', claims => ({ ...claims, aud: 'somebody-else' }), 503],
+    ['another access token', claims => ({ ...claims, at_hash: 'AAAAAAAAAAAAAAAAAAAAAA' }), 503],
+  ]
+  for (const [name, idToken, status] of cases) {
+    const { browser, advance, provider, seen } = await edge(t)
+    const person = browser()
+    await person.login()
+    advance(6 * minute)
+    provider.hooks.idToken = (claims, grant) => (grant === 'refresh_token' ? idToken(claims) : claims)
+    t.equal((await payments(person)).statusCode, status, name)
+    t.equal(seen.length, 0, 'no token of that answer was used')
+  }
+})
+
+t.test('a logout while a refresh is under way wins', async t => {
+  const { browser, advance, provider } = await edge(t)
+  const person = browser()
+  await person.login()
+  await payments(person)
+  advance(6 * minute)
+  const gate = held(provider)
+  const cookie = person.jar.get('__Host-session')
+  const refreshing = payments(person)
+  await gate.reached
+  await person.fetch('/oauth2/sign_out', { method: 'POST', headers: { origin } })
+  gate.open()
+  t.match((await refreshing).json(), { code: 'login_required', reason: 'ended' })
+  person.jar.set('__Host-session', cookie as never)
+  t.match((await payments(person)).json(), { code: 'login_required', reason: 'ended' })
+})
+
+t.test('uses what another replica has refreshed', async t => {
+  const first = await edge(t)
+  const { provider, config, keyFile } = first
+  provider.settings.rotate = true
+  const second = await edge(t, {
+    provider,
+    clientKeyFile: keyFile,
+    sessionKeys: config.sessionKeys,
+    upstreams: { payment: config.upstreams[0]?.origin ?? '' },
+  })
+  const one = first.browser()
+  await one.login()
+  const two = second.browser()
+  two.jar.set('__Host-session', one.jar.get('__Host-session') as never)
+  for (const each of [first, second]) each.advance(6 * minute)
+  t.equal((await payments(one)).statusCode, 200)
+  t.equal((await payments(two)).statusCode, 200)
+  t.same([provider.calls['refresh_token'], provider.calls['exchange']], [1, 1])
+})
+
+t.test('never gives one person the token of another, however many ask at once', async t => {
+  const { browser, advance, provider, seen } = await edge(t)
+  const people = [alice, bob, { ...alice, sub: 'third' }, { ...bob, sub: 'fourth' }]
+  const browsers = await Promise.all(
+    people.map(async person => {
+      const each = browser()
+      await each.login(person)
+      return each
+    }),
+  )
+  for (let round = 0; round < 3; round++) {
+    await Promise.all(
+      Array.from({ length: 40 }, (_, i) => {
+        const who = i % people.length
+        return browsers[who]?.fetch(`/api/payments/accounts?who=${people[who]?.sub}`)
+      }),
+    )
+    advance(6 * minute)
+  }
+  t.equal(seen.length, 120)
+  for (const { url, headers } of seen) {
+    const token = String(headers.authorization).slice('Bearer '.length)
+    t.equal(provider.exchanged.get(token)?.sub, new URL(url, origin).searchParams.get('who'))
+    t.equal(provider.exchanged.get(token)?.audience, 'payment-service')
+  }
+})
+
+t.test('does without expires_in, and without a refresh token until the access token ends', async t => {
+  const { browser, advance, provider } = await edge(t)
+  provider.settings.expiresIn = false
+  const person = browser()
+  await person.login()
+  t.equal((await payments(person)).statusCode, 200)
+  provider.settings.expiresIn = true
+  provider.hooks.token = async (grant, honest) => {
+    const answer = await honest()
+    if (grant === 'authorization_code') delete (answer.body as Record<string, unknown>)['refresh_token']
+    return answer
+  }
+  const other = browser()
+  await other.login()
+  t.equal((await payments(other)).statusCode, 200)
+  advance(6 * minute)
+  t.match((await payments(other)).json(), { reason: 'ended' })
+})
+
+t.test('signs out: here first, then at the provider, then in the browser', async t => {
+  const { browser, provider } = await edge(t)
+  const person = browser()
+  await person.login()
+  const cookie = person.jar.get('__Host-session')
+  const response = await person.fetch('/oauth2/sign_out', { method: 'POST', headers: { origin } })
+  t.equal(response.statusCode, 200)
+  const location = new URL(response.json().location)
+  t.equal(`${location.origin}${location.pathname}`, `${provider.issuer}/logout`)
+  t.equal(location.searchParams.get('post_logout_redirect_uri'), `${origin}/`)
+  t.ok(location.searchParams.get('state'))
+  t.ok(provider.issued.includes(location.searchParams.get('id_token_hint') ?? ''))
+  t.equal(response.headers['set-cookie'], '__Host-session=; Max-Age=0; Path=/; HttpOnly; Secure; SameSite=Strict')
+  t.equal(response.headers['clear-site-data'], '"storage"')
+  t.equal(response.headers['cache-control'], 'no-store')
+  t.equal(provider.revoked.length, 1)
+  person.jar.set('__Host-session', cookie as never)
+  t.match((await payments(person)).json(), { code: 'login_required', reason: 'ended' })
+  const twice = await person.fetch('/oauth2/sign_out', { method: 'POST', headers: { origin } })
+  t.same(twice.json(), { location: '/' })
+})
+
+t.test('answers a form of our own page with 303', async t => {
+  const { browser, provider } = await edge(t)
+  const person = browser()
+  await person.login()
+  const response = await person.open('/oauth2/sign_out', {
+    method: 'POST',
+    payload: 'anything=1',
+    headers: { origin, 'content-type': 'application/x-www-form-urlencoded' },
+  })
+  t.equal(response.statusCode, 303)
+  t.match(response.headers.location, `${provider.issuer}/logout?`)
+  t.equal(person.cookie(), undefined)
+})
+
+t.test('signs out although the provider is away', async t => {
+  const { browser, provider } = await edge(t)
+  const person = browser()
+  await person.login()
+  provider.hooks.revocation = async () => ({ status: 500, body: '' })
+  const cookie = person.jar.get('__Host-session')
+  t.equal((await person.fetch('/oauth2/sign_out', { method: 'POST', headers: { origin } })).statusCode, 200)
+  person.jar.set('__Host-session', cookie as never)
+  t.equal((await payments(person)).statusCode, 401)
+})
+
+t.test('does nothing on a sign-out that another site sends, or by GET', async t => {
+  const { browser } = await edge(t)
+  const person = browser()
+  await person.login()
+  const form = { 'content-type': 'application/x-www-form-urlencoded' }
+  const attempts: [string, Promise<{ statusCode: number }>, number][] = [
+    ['GET', person.open('/oauth2/sign_out'), 405],
+    ['HEAD', person.send('/oauth2/sign_out', { method: 'HEAD' }), 405],
+    [
+      'a form of another site',
+      person.send('/oauth2/sign_out', {
+        method: 'POST',
+        payload: '',
+        headers: { ...form, origin: 'https://evil.example', 'sec-fetch-site': 'cross-site' },
+      }),
+      403,
+    ],
+    [
+      'a form of a sister site',
+      person.send('/oauth2/sign_out', {
+        method: 'POST',
+        payload: '',
+        headers: { ...form, origin: 'http://evil.localhost:3000', 'sec-fetch-site': 'same-site' },
+      }),
+      403,
+    ],
+    [
+      'Origin null',
+      person.send('/oauth2/sign_out', { method: 'POST', payload: '', headers: { ...form, origin: 'null' } }),
+      403,
+    ],
+    ['no Origin at all', person.send('/oauth2/sign_out', { method: 'POST', payload: '', headers: form }), 403],
+    [
+      'the header without an origin',
+      person.send('/oauth2/sign_out', { method: 'POST', payload: '', headers: { 'x-csrf': '1' } }),
+      403,
+    ],
+  ]
+  for (const [name, attempt, status] of attempts) t.equal((await attempt).statusCode, status, name)
+  t.equal((await person.open('/oauth2/sign_out')).headers.allow, 'POST')
+  t.equal((await person.fetch('/oauth2/userinfo')).statusCode, 200, 'the session lives')
+})
+
+t.test('Redis away is 503 with the cookie untouched, and the session lives on', async t => {
+  const { browser, link, app } = await edgeBehindProxy(t)
+  const person = browser()
+  await person.login()
+  link.cut()
+  for (const response of [
+    await payments(person),
+    await person.fetch('/oauth2/userinfo'),
+    await person.fetch('/oauth2/sign_out', { method: 'POST', headers: { origin } }),
+  ]) {
+    t.equal(response.statusCode, 503)
+    t.match(response.json(), { code: 'sessions_unavailable' })
+    t.ok(response.headers['retry-after'])
+    t.equal(response.headers['set-cookie'], undefined)
+    t.equal(response.headers.location, undefined)
+  }
+  const page = await person.open('/oauth2/start')
+  t.equal(page.statusCode, 503)
+  t.match(page.body, 'you are still logged in')
+  t.equal((await app.inject('/oauth2/jwks')).statusCode, 200, 'what needs no session goes on')
+  link.mend()
+  while ((await person.fetch('/oauth2/userinfo')).statusCode === 503)
+    await new Promise(resolve => setTimeout(resolve, 20))
+  t.equal((await payments(person)).statusCode, 200)
+})
+
+t.test('Redis that hangs is 503 as well, for each of many requests at once', async t => {
+  const { browser, link, lines } = await edgeBehindProxy(t)
+  const person = browser()
+  await person.login()
+  link.stall()
+  const responses = await Promise.all(Array.from({ length: 50 }, () => payments(person)))
+  t.same(new Set(responses.map(({ statusCode }) => statusCode)), new Set([503]))
+  const waits = lines().flatMap(line =>
+    line['msg'] === 'request' && line['status'] === 503 ? [Number(line['ms'])] : [],
+  )
+  t.equal(waits.length, 50)
+  link.mend()
+  while ((await payments(person)).statusCode === 503) await new Promise(resolve => setTimeout(resolve, 20))
+  t.equal((await payments(person)).statusCode, 200)
+})
+
+t.test('a refresh that cannot be written is written as soon as Redis is back', async t => {
+  const { browser, link, advance, provider } = await edgeBehindProxy(t)
+  provider.settings.rotate = true
+  const person = browser()
+  await person.login()
+  await payments(person)
+  advance(6 * minute)
+  const gate = held(provider)
+  const refreshing = payments(person)
+  await gate.reached
+  link.cut()
+  gate.open()
+  await new Promise(resolve => setTimeout(resolve, 300))
+  link.mend()
+  t.equal((await refreshing).statusCode, 200)
+  advance(6 * minute)
+  t.equal((await payments(person)).statusCode, 200, 'the rotated token was not lost')
+})
+
+t.test('takes an error of Redis for a failure, not for an answer', async t => {
+  const { redis } = await edge(t)
+  await t.rejects(redis.run('HGET', 'too', 'many', 'arguments'), { code: 'sessions_unavailable' })
+})
+
+/** Holds the next refresh at the provider until it is let go. */
+function held(provider: TestProvider) {
+  const reached = Promise.withResolvers<void>()
+  const open = Promise.withResolvers<void>()
+  provider.hooks.token = async (grant, honest) => {
+    if (grant === 'refresh_token') {
+      reached.resolve()
+      await open.promise
+    }
+    return honest()
+  }
+  return { reached: reached.promise, open: () => open.resolve() }
+}
