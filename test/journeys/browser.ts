@@ -1,6 +1,6 @@
 import { accessSync, constants } from 'node:fs'
-import { connect, createServer, type Server } from 'node:net'
 import type { AddressInfo } from 'node:net'
+import { connect, createServer, type Server } from 'node:net'
 import { delimiter, join } from 'node:path'
 import sparticuz from '@sparticuz/chromium'
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
@@ -53,10 +53,13 @@ export async function newPerson(browser: Browser): Promise<Person> {
   const complaints: string[] = []
   const page = await context.newPage()
   await page.addInitScript(() => {
-    document.addEventListener('securitypolicyviolation', event => console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`))
+    document.addEventListener('securitypolicyviolation', event =>
+      console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`),
+    )
   })
   page.on('console', message => {
-    if (message.type() === 'error' || message.type() === 'warning') complaints.push(`${message.text()} (${message.location().url})`)
+    if (message.type() === 'error' || message.type() === 'warning')
+      complaints.push(`${message.text()} (${message.location().url})`)
   })
   page.on('pageerror', error => complaints.push(String(error)))
   return { context, page, complaints }
