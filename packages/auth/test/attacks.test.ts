@@ -526,6 +526,7 @@ t.test('C: claims', async t => {
       'role_missing',
     ),
     row('58 the web client without a session', { sid: undefined }, 'role_missing'),
+    ...each('57 jti', 'jti', [undefined, null, '', 7, 'x'.repeat(256)]),
     ...each('58 sid', 'sid', [null, '', 7, {}, ['a']]),
     row('59 ID token', { typ: 'ID', aud: 'banking-web-app', nonce: 'n', at_hash: 'h' }),
     header('59 ID token with an access token’s claims', { typ: 'JWT' }),

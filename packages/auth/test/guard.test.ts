@@ -314,6 +314,30 @@ t.test('a flood of unknown key ids costs one fetch per 30 seconds, and good toke
   t.equal(await statusOf(app, good), 200)
 })
 
+t.test('what cannot be a good token costs no fetch, however long ago the last one was', async t => {
+  const { app, issuer, clock, token } = await clockedApp(t)
+  t.equal(await statusOf(app, token()), 200)
+  const stranger = ecPair()
+  const kid = 'unknown'
+  const hopeless: [object, object][] = [
+    [{ alg: 'HS256', kid }, {}],
+    [{ kid: '../keys' }, {}],
+    [{ kid: 'k'.repeat(65) }, {}],
+    [{ typ: 'JWT', kid }, {}],
+    [{ jku: issuer.origin, kid }, {}],
+    [{ kid }, { iss: `${issuer.url}/` }],
+    [{ kid }, { aud: 'loan-service' }],
+    [{ kid }, { exp: 1 }],
+    [{ kid }, { typ: 'ID' }],
+  ]
+  for (const [header, claims] of hopeless) {
+    clock.pass(31)
+    const forged = mint(issuer.header({ ...header }), issuer.claims({ ...claims }, clock.now()), stranger.privateKey)
+    t.equal(await statusOf(app, forged), 401)
+  }
+  t.equal(issuer.fetches(), 1)
+})
+
 t.test('a new key works at once when the last fetch is older than the cool-down', async t => {
   const { app, issuer, clock, token } = await clockedApp(t)
   const next = ecPair()
@@ -453,11 +477,12 @@ t.test('a provider that hangs holds no request', async t => {
 t.test('closing ends a fetch under way and leaves nothing behind', async t => {
   const issuer = await hostileIssuer(t)
   const asked = new Promise<void>(resolve => issuer.answers(() => resolve()))
-  const { app } = await guardedApp(t, issuer)
+  const { app, log } = await guardedApp(t, issuer)
   const pending = call(app, issuer.token())
   await asked
   await app.close()
   t.equal((await pending).statusCode, 503)
+  t.notMatch(log(), 'could not be fetched', 'it was not left to time out')
   t.same(
     process.getActiveResourcesInfo().filter(resource => resource === 'Timeout'),
     [],
