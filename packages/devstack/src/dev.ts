@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { app as appNamed, apps } from '@banking/contracts'
 import { type Flag, help, readFlags, unknown } from './flags.ts'
@@ -6,7 +5,7 @@ import { partNames } from './parts/part.ts'
 import { developmentPorts } from './ports.ts'
 import { ignoreBrokenPipe, watchParents } from './process.ts'
 import { chosen, type Plan, type Stack, startStack } from './stack.ts'
-import { readStatus, type Status, statusFile } from './status.ts'
+import type { Status } from './status.ts'
 import { type Terminal, terminal } from './terminal.ts'
 
 export const root = resolve(import.meta.dirname, '../../..')
@@ -36,7 +35,7 @@ export async function main(args: readonly string[]): Promise<void> {
     const given = readFlags(args, flags)
     if (given.switches.has('help')) return screen.say(help(usage, flags))
     const plan = planOf(given.values, given.switches, given.rest)
-    await live(plan, { isCheck: given.switches.has('ci'), reset: given.switches.has('reset') }, screen)
+    await live(plan, given.switches.has('ci'), screen)
   } catch (error) {
     screen.say(screen.style('red', (error as Error).message))
     process.exitCode = 1
@@ -67,12 +66,12 @@ function planOf(values: Map<string, string>, switches: Set<string>, rest: readon
     tokenSeconds: seconds === undefined ? undefined : Number(seconds),
     rotate: switches.has('rotate'),
     watch: !switches.has('ci'),
+    fresh: switches.has('reset'),
   }
 }
 
-async function live(plan: Plan, options: { isCheck: boolean; reset: boolean }, screen: Terminal): Promise<void> {
+async function live(plan: Plan, isCheck: boolean, screen: Terminal): Promise<void> {
   const end = untilAsked()
-  if (options.reset) await reset(plan, screen)
   const begin = performance.now()
   const starting = startStack(plan, screen)
   const stack = await Promise.race([starting, end.asked.then(() => undefined)])
@@ -90,9 +89,9 @@ async function live(plan: Plan, options: { isCheck: boolean; reset: boolean }, s
       return 'failed' as const
     })
     if (outcome !== 'asked') summary(stack.status(), screen, performance.now() - begin)
-    const isFatal = outcome === 'failed' && (options.isCheck || partsFailed(stack, plan))
+    const isFatal = outcome === 'failed' && (isCheck || partsFailed(stack, plan))
     if (isFatal) process.exitCode = 1
-    else if (!options.isCheck && outcome !== 'asked') await end.asked
+    else if (!isCheck && outcome !== 'asked') await end.asked
   } finally {
     screen.say('Stopping …')
     await stack.stop()
@@ -115,12 +114,6 @@ export function untilAsked(): { asked: Promise<void> } {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, ask)
   watchParents(resolve)
   return { asked: promise }
-}
-
-async function reset(plan: Plan, screen: Terminal): Promise<void> {
-  if (readStatus(statusFile(plan.state)) !== undefined) return // startStack says that it runs already
-  screen.say('Forgetting all data of this project …')
-  await rm(plan.state, { recursive: true, force: true })
 }
 
 function summary(status: Status, screen: Terminal, elapsed: number): void {

