@@ -83,7 +83,8 @@ export async function buildApp(dependencies: Dependencies): Promise<{ app: Serve
   const limits = { upstreamTimeout, upstreamConnections, bodyLimit }
   await app.register(proxy, { upstreams, ...limits, sessions, exchange, streams, metrics, headers })
   await app.register(webApp, { root: dependencies.webRoot ?? builtWebApp })
-  app.addHook('onClose', async () => streams.closeAll())
+  // Before the server waits for its connections: an open stream would hold it for ever.
+  app.addHook('preClose', async () => streams.closeAll())
   return { app, streams }
 }
 

@@ -169,13 +169,15 @@ async function bodyOf({ raw, method }: FastifyRequest, limit: number): Promise<R
 /** A stream of its own: what the upstream side destroys is this one and not the client's connection. */
 function counting(limit: number): Transform {
   let size = 0
-  return new Transform({
+  const counter = new Transform({
     transform(chunk: Buffer, _encoding, done) {
       size += chunk.length
       if (size > limit) done(problem('body_too_large'))
       else done(null, chunk)
     },
   })
+  // The pipe hears of it as the upstream's request fails; by then it may have stopped listening here.
+  return counter.on('error', () => undefined)
 }
 
 /** A known length is passed on; undici frames all else in chunks. */

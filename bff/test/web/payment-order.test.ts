@@ -26,7 +26,7 @@ const draft: Draft = {
   name: ' Bob Builder ',
   iban: 'de89 3704 0044 0532 0130 00',
   amount: '1,250.50',
-  reference: ' Dinner\u0007\u0000 on Friday ',
+  reference: ' Dinner\u0007\u0000\u202e on\nFriday\ud800 ',
 }
 
 t.test('a complete form becomes an order in minor units', async t => {
@@ -114,7 +114,7 @@ t.test('every refusal of a payment has words and a place', async t => {
 
 t.test('a code is never shown to a person as the reason of a hold', async t => {
   t.same(explainHold(['new_rule_17', 'new_rule_18']), ['It needs a second look.'])
-  t.match(explainHold(['amount_above_limit'])[0], /above the limit/)
+  t.match(explainHold(['large_amount'])[0], /above the limit/)
 })
 
 t.test('Retry-After is read as seconds or a date, and never believed beyond five minutes', async t => {

@@ -1,0 +1,942 @@
+import { request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
+import { buffer, text } from 'node:stream/consumers'
+import t, { type Test } from 'tap'
+import type { BffConfig } from '../src/config.ts'
+import { type Browser, edge, origin, testUpstream } from './edge.ts'
+
+const minute = 60_000
+const own = { 'x-csrf': '1', 'sec-fetch-site': 'same-origin' }
+
+type Answer = Parameters<typeof testUpstream>[1]
+
+/** An edge on a real socket with one person logged in and a service that answers as the test wants. */
+async function serving(t: Test, answer?: Answer, config: Partial<BffConfig> = {}) {
+  const upstream = await testUpstream(t, answer)
+  const under = await edge(t, { upstreams: { payment: upstream.origin }, config })
+  await under.app.listen({ host: '127.0.0.1', port: 0 })
+  const { port } = under.app.server.address() as AddressInfo
+  const person = under.browser()
+  await person.login()
+  return { ...under, upstream, port, person, cookie: `__Host-session=${person.cookie()}` }
+}
+
+/** A request on a connection of its own. */
+function ask(
+  { port, cookie }: { port: number; cookie: string },
+  path: string,
+  options: { method?: string; headers?: Record<string, string>; body?: string | Buffer } = {},
+) {
+  const request = httpRequest({
+    host: '127.0.0.1',
+    port,
+    path,
+    agent: false,
+    method: options.method ?? 'GET',
+    headers: { cookie, ...own, ...options.headers },
+  })
+  const response = new Promise<IncomingMessage>((resolve, reject) => {
+    request.on('response', resolve)
+    request.on('error', reject)
+  })
+  response.catch(() => undefined)
+  const send = () => {
+    request.end(options.body)
+    return response
+  }
+  return { request, response, send }
+}
+
+const whole = async (answer: Promise<IncomingMessage>) => {
+  const response = await answer
+  return {
+    status: response.statusCode,
+    headers: response.headers,
+    raw: response.rawHeaders,
+    body: await text(response),
+  }
+}
+
+/** Exactly these bytes on a socket. @returns everything that comes back until the other side is done */
+function bytes(port: number, data: string): Promise<string> {
+  return new Promise(resolve => {
+    const socket = connect({ host: '127.0.0.1', port })
+    let received = ''
+    socket.on('data', chunk => {
+      received += chunk.toString('latin1')
+    })
+    socket.on('close', () => resolve(received))
+    socket.on('error', () => undefined)
+    // Written and not ended: Node gives up a request whose client has closed its half.
+    socket.write(data, 'latin1')
+  })
+}
+
+const until = async (condition: () => boolean): Promise<void> => {
+  while (!condition()) await new Promise(resolve => setTimeout(resolve, 5))
+}
+
+t.test('passes a request on with a token for that service alone, and the answer back', async t => {
+  const { browser, seen, provider } = await edge(t)
+  const person = browser()
+  await person.login()
+  const response = await person.fetch('/api/payments/accounts?limit=5&after=a%2Fb')
+  t.equal(response.statusCode, 200)
+  t.same(response.json(), { path: '/api/payments/accounts?limit=5&after=a%2Fb', length: 0 })
+  t.equal(response.headers['cache-control'], 'no-store')
+  const token = String(seen[0]?.headers.authorization).slice('Bearer '.length)
+  t.equal(provider.exchanged.get(token)?.audience, 'payment-service')
+  await person.fetch('/api/customers/me')
+  const other = String(seen[1]?.headers.authorization).slice('Bearer '.length)
+  t.equal(provider.exchanged.get(other)?.audience, 'customer-service')
+  await person.fetch('/api/payments')
+  t.equal(seen[2]?.url, '/api/payments')
+  t.equal(provider.calls['exchange'], 2, 'exchanged once per audience')
+})
+
+t.test('tells a service only what the list allows', async t => {
+  const { browser, seen } = await edge(t)
+  const person = browser()
+  await person.login()
+  const passed = {
+    accept: 'application/json',
+    'accept-language': 'en',
+    'content-type': 'application/json',
+    'idempotency-key': '"k-1"',
+    'if-match': '"7"',
+    'if-none-match': '*',
+    'last-event-id': '41',
+    range: 'bytes=0-9',
+    'x-purpose': 'complaint 4711',
+  }
+  const dropped = {
+    authorization: 'Bearer of-the-browser',
+    'proxy-authorization': 'Basic eDp5',
+    forwarded: 'for=1.2.3.4',
+    'x-forwarded-for': '1.2.3.4',
+    'x-forwarded-host': 'evil.example',
+    'x-forwarded-proto': 'https',
+    'x-forwarded-uri': '/public',
+    'x-original-url': '/admin',
+    'x-rewrite-url': '/admin',
+    'x-http-method-override': 'DELETE',
+    'x-method-override': 'DELETE',
+    'x-forwarded-user': 'root',
+    'x-forwarded-email': 'root@bank',
+    'x-auth-request-user': 'root',
+    'x-auth-request-groups': 'banking-admin',
+    'x-user-id': '1',
+    x_user_id: '1',
+    x_forwarded_user: 'root',
+    'x-forwarded_user': 'root',
+    idempotency_key: 'k-2',
+    'x-jwt-payload': 'e30',
+    'x-forwarded-client-cert': 'By=spiffe://x',
+    'x-envoy-original-path': '/x',
+    dpop: 'x',
+    'x-csrf': '1',
+    'x-background': '1',
+    'user-agent': 'GoogleHC/1.0',
+    referer: 'http://localhost:3000/',
+    te: 'trailers',
+    upgrade: 'websocket',
+    'keep-alive': 'timeout=9',
+    expect: '',
+    tracestate: 'a=b',
+    baggage: 'user=1',
+    'sec-fetch-site': 'same-origin',
+  }
+  await person.fetch('/api/payments', {
+    method: 'POST',
+    payload: '{}',
+    headers: { ...dropped, ...passed, traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' },
+  })
+  const got = seen[0]?.headers ?? {}
+  for (const [name, value] of Object.entries(passed)) t.equal(got[name], value, `${name} is passed on`)
+  for (const name of [...Object.keys(dropped), 'cookie'])
+    if (name !== 'authorization') t.equal(got[name], undefined, `${name} stays here`)
+  t.notMatch(got.authorization, 'of-the-browser')
+  t.match(got.traceparent, /^00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]$/)
+  t.notMatch(got.traceparent, '0af7651916cd43dd8448eb211c80319c', 'the trace starts at the edge')
+  const expected = [
+    ...Object.keys(passed),
+    'authorization',
+    'connection',
+    'content-length',
+    'host',
+    'traceparent',
+    'x-request-id',
+  ]
+  t.same(Object.keys(got).sort(), expected.sort())
+})
+
+t.test('a Connection header removes what it names, never what the edge adds', async t => {
+  const { port, cookie, upstream } = await serving(t)
+  const head = `GET /api/payments HTTP/1.1\r\nHost: localhost:3000\r\nCookie: ${cookie}\r\nX-CSRF: 1\r\n`
+  for (const connection of [
+    'close, authorization',
+    'Authorization, x-request-id , traceparent, close',
+    'If-Match, cookie, x-csrf, close',
+  ]) {
+    const answer = await bytes(port, `${head}If-Match: "1"\r\nConnection: ${connection}\r\n\r\n`)
+    t.match(answer, 'HTTP/1.1 200')
+    const headers = upstream.seen.at(-1)?.headers ?? {}
+    t.match(headers.authorization, /^Bearer for-payment-service-/)
+    t.ok(headers['x-request-id'])
+    t.ok(headers.traceparent)
+    t.equal(headers['if-match'], connection.startsWith('If-Match') ? undefined : '"1"')
+  }
+})
+
+t.test('refuses two values where there is one', async t => {
+  const { port, cookie, upstream } = await serving(t)
+  const head = (more: string) =>
+    `GET /api/payments HTTP/1.1\r\nHost: localhost:3000\r\nCookie: ${cookie}\r\nX-CSRF: 1\r\nConnection: close\r\n${more}\r\n`
+  for (const more of [
+    'Idempotency-Key: a\r\nIdempotency-Key: b\r\n',
+    'Range: bytes=0-1\r\nRange: bytes=5-6\r\n',
+    'X-Purpose: one\r\nx-purpose: two\r\n',
+    'Host: evil.example\r\n',
+    'Last-Event-ID: 1\r\nLast-Event-ID: 2\r\n',
+  ])
+    t.match(await bytes(port, head(more)), /^HTTP\/1\.1 400 /, JSON.stringify(more))
+  t.equal(upstream.seen.length, 0)
+  await bytes(port, head('Accept: text/plain\r\nAccept: application/json\r\n'))
+  t.equal(upstream.seen[0]?.headers.accept, 'text/plain, application/json', 'lists are joined')
+})
+
+t.test('refuses every path that another server could read differently', async t => {
+  const { port, cookie, upstream } = await serving(t)
+  const paths = [
+    '/api/payments/../admin',
+    '/api/payments/./x',
+    '/api/payments/..',
+    '/api/payments/.',
+    '/api/payments/%2e%2e/admin',
+    '/api/payments/%2E%2E/admin',
+    '/api/payments/.%2e/admin',
+    '/api/payments/%2e/x',
+    '/api/payments/..%2fadmin',
+    '/api/payments/%2f',
+    '/api/payments/a%2Fb',
+    '/api/payments/a%5cb',
+    '/api/payments/a%5Cb',
+    '/api/payments\\..\\admin',
+    '/api\\payments',
+    '//api/payments',
+    '/api//payments',
+    '/api/payments//x',
+    '/api/payments/x//',
+    '///api/payments',
+    '/api/payments;a=b',
+    '/api/payments/..;/admin',
+    '/api/payments/x;jsessionid=1',
+    '/api/payments/%3b',
+    '/api;/payments',
+    '/api/payments/%00',
+    '/api/payments/a%00b',
+    '/api/payments/%0a',
+    '/api/payments/%0d%0aX:1',
+    '/api/payments/%09',
+    '/api/payments/%7f',
+    '/api/payments/%',
+    '/api/payments/%2',
+    '/api/payments/%zz',
+    '/api/payments/%u002e',
+    '/api/payments/%c0%ae%c0%ae/x',
+    '/api/payments/%c0%af',
+    '/api/payments/%e0%80%af',
+    '/api/payments/%ff',
+    '/api/payments/%252e%252e/x',
+    '/api/payments/%252f',
+    '/api/payments/%25',
+    '/api/%70ayments',
+    '/%61pi/payments',
+    '/api/p%61yments/x',
+    '/api/payments/%41',
+    '/api/payments/%7e',
+    '/api/payments/x#y',
+    '/api/payments/x%23y',
+    '/api/payments/x%3fy',
+    '/api/payments/\xff',
+    '/api/payments/\xc0\xae',
+    '/api/payments/%ef%bc%8f',
+    '/api/payments/%ef%bc%8e%ef%bc%8e',
+    '/api/payments/%e2%80%ae',
+    '/api/payments/%c2%85',
+    '/api/payments?a=b#c',
+    '/api/payments?a\\b',
+    '/api/payments?\x7f',
+    'http://evil.example/api/payments',
+    'http://localhost:3000/api/payments',
+    'https:/api/payments',
+    'api/payments',
+    '*',
+    '?x',
+    '#',
+    '/api/payments/<x>',
+    '/api/payments/"x"',
+    '/api/payments/{x}',
+    '/api/payments/|',
+    '/api/payments/^',
+    '/api/payments/`',
+  ]
+  for (const path of paths) {
+    const answer = await bytes(
+      port,
+      `GET ${path} HTTP/1.1\r\nHost: localhost:3000\r\nCookie: ${cookie}\r\nX-CSRF: 1\r\nConnection: close\r\n\r\n`,
+    )
+    t.match(answer, /^HTTP\/1\.1 400 /, JSON.stringify(path))
+    t.match(answer, /"code":"(?:path|request)_malformed"/)
+  }
+  t.equal(upstream.seen.length, 0, 'the service saw none of them')
+  for (const path of [
+    '/api/payments/a%20b',
+    '/api/payments/caf%C3%A9',
+    "/api/payments/a-._~!$&'()*+,=:@b",
+    '/api/payments/x/',
+    '/api/payments?x=%00&y=//..;/',
+  ])
+    t.match(
+      await bytes(
+        port,
+        `GET ${path} HTTP/1.1\r\nHost: a\r\nCookie: ${cookie}\r\nX-CSRF: 1\r\nConnection: close\r\n\r\n`,
+      ),
+      /^HTTP\/1\.1 200 /,
+      path,
+    )
+  t.same(
+    upstream.seen.map(({ url }) => url),
+    [
+      '/api/payments/a%20b',
+      '/api/payments/caf%C3%A9',
+      "/api/payments/a-._~!$&'()*+,=:@b",
+      '/api/payments/x/',
+      '/api/payments?x=%00&y=//..;/',
+    ],
+  )
+})
+
+t.test('reaches nothing but the table: no other prefix, case or method', async t => {
+  const { browser, seen } = await edge(t)
+  const person = browser()
+  await person.login()
+  for (const url of [
+    '/api',
+    '/api/',
+    '/api/paymentsx',
+    '/api/payment',
+    '/API/payments',
+    '/api/Payments',
+    '/api/loans',
+    '/api/admin/users',
+    '/internal',
+    '/metrics',
+    '/ready',
+    '/ping',
+    '/documentation',
+    '/docs',
+    '/.env',
+    '/.git/config',
+    '/actuator',
+    '/graphql',
+  ])
+    t.equal((await person.fetch(url)).statusCode, 404, url)
+  for (const method of ['OPTIONS', 'TRACE', 'PROPFIND']) {
+    const { statusCode } = await person.send('/api/payments', { method: method as 'GET', headers: own })
+    t.ok([404, 405].includes(statusCode), method)
+  }
+  t.equal(seen.length, 0)
+})
+
+t.test('takes an API call only from our own script', async t => {
+  const { browser, seen } = await edge(t)
+  const person = browser()
+  await person.login()
+  const evil = 'https://evil.example'
+  type Case = [string, 'GET' | 'POST' | 'DELETE', Record<string, string>, number]
+  const cases: Case[] = [
+    ['a same-origin GET, which carries no Origin', 'GET', own, 200],
+    ['a same-origin POST', 'POST', { ...own, origin }, 200],
+    ['a same-origin POST without Origin', 'POST', own, 200],
+    ['an old browser’s POST with Origin only', 'POST', { 'x-csrf': '1', origin }, 200],
+    ['no header', 'GET', { 'sec-fetch-site': 'same-origin' }, 403],
+    ['the header with another value', 'GET', { ...own, 'x-csrf': '0' }, 403],
+    ['the header twice', 'GET', { ...own, 'x-csrf': '1, 1' }, 403],
+    ['the header empty', 'GET', { ...own, 'x-csrf': '' }, 403],
+    ['cross-site', 'GET', { 'x-csrf': '1', 'sec-fetch-site': 'cross-site' }, 403],
+    ['same-site', 'GET', { 'x-csrf': '1', 'sec-fetch-site': 'same-site' }, 403],
+    ['none', 'GET', { 'x-csrf': '1', 'sec-fetch-site': 'none' }, 403],
+    ['a foreign Origin on GET', 'GET', { 'x-csrf': '1', origin: evil }, 403],
+    ['a foreign Origin with our Fetch-Site', 'POST', { ...own, origin: evil }, 403],
+    ['Origin null', 'POST', { ...own, origin: 'null' }, 403],
+    ['our Origin with another port', 'POST', { 'x-csrf': '1', origin: 'http://localhost:3001' }, 403],
+    ['our Origin with another scheme', 'POST', { 'x-csrf': '1', origin: 'https://localhost:3000' }, 403],
+    ['our Origin as a prefix', 'POST', { 'x-csrf': '1', origin: `${origin}.evil.example` }, 403],
+    ['our Origin with a slash', 'POST', { 'x-csrf': '1', origin: `${origin}/` }, 403],
+    ['neither Origin nor Fetch-Site on POST', 'POST', { 'x-csrf': '1' }, 403],
+    ['neither on DELETE', 'DELETE', { 'x-csrf': '1' }, 403],
+    ['a plain form', 'POST', { 'content-type': 'text/plain', 'sec-fetch-site': 'cross-site' }, 403],
+  ]
+  for (const [name, method, headers, status] of cases) {
+    const response = await person.send('/api/payments', { method, headers })
+    t.equal(response.statusCode, status, name)
+    if (status === 403) t.match(response.json(), { code: 'csrf_refused' })
+    t.equal(response.headers['access-control-allow-origin'], undefined)
+  }
+  t.equal(seen.length, cases.filter(([, , , status]) => status === 200).length)
+  t.equal((await person.send('/oauth2/userinfo', { headers: { 'sec-fetch-site': 'same-origin' } })).statusCode, 403)
+})
+
+t.test('grants CORS to nobody', async t => {
+  const { browser } = await edge(t, {})
+  const person = browser()
+  await person.login()
+  for (const from of ['https://evil.example', 'null', origin, `${origin}.evil.example`]) {
+    const preflight = await person.send('/api/payments', {
+      method: 'OPTIONS',
+      headers: { origin: from, 'access-control-request-method': 'POST', 'access-control-request-headers': 'x-csrf' },
+    })
+    t.ok(preflight.statusCode >= 400)
+    t.notOk(Object.keys(preflight.headers).some(name => name.startsWith('access-control-')))
+  }
+})
+
+t.test('takes a person who follows a link to the API back to the app', async t => {
+  const { browser, seen } = await edge(t)
+  const person = browser()
+  await person.login()
+  const bounced = await person.open('/api/payments/accounts', { crossSite: true })
+  t.equal(bounced.statusCode, 200)
+  t.match(bounced.body, '<meta http-equiv="refresh" content="0;url=/">')
+  const refused = await person.open('/api/payments/accounts')
+  t.equal(refused.statusCode, 403)
+  t.match(refused.headers['content-type'], 'text/html')
+  t.equal(seen.length, 0)
+})
+
+t.test('lets no answer of a service speak for the edge', async t => {
+  const { port, cookie, upstream } = await serving(t, (_request, response) => {
+    response.setHeader('set-cookie', [
+      '__Host-session=evil; Path=/; Secure',
+      '__host-SESSION=evil',
+      ' __Host-session =evil',
+      '__Host-login-x=evil',
+      'theme=dark; Path=/',
+    ])
+    for (const [name, value] of Object.entries({
+      'content-security-policy': 'default-src *',
+      'strict-transport-security': 'max-age=0',
+      'access-control-allow-origin': '*',
+      'access-control-allow-credentials': 'true',
+      'clear-site-data': '"*"',
+      'x-powered-by': 'x',
+      server: 'x',
+      refresh: '0;url=//evil.example',
+      'www-authenticate': 'Basic',
+      connection: 'x-internal',
+      'x-internal': 'secret',
+      'x-request-id': 'theirs',
+      'cache-control': 'private, max-age=5',
+      etag: '"1"',
+      'idempotency-replayed': 'true',
+    }))
+      response.setHeader(name, value)
+    response.setHeader('location', `http://${_request.headers.host}/api/payments/7`)
+    response.statusCode = 201
+    response.end('{}')
+  })
+  const answer = await whole(ask({ port, cookie }, '/api/payments').send())
+  t.equal(answer.status, 201)
+  t.same(answer.headers['set-cookie'], ['theme=dark; Path=/'])
+  t.match(answer.headers['content-security-policy'], "default-src 'none'")
+  for (const name of [
+    'access-control-allow-origin',
+    'access-control-allow-credentials',
+    'clear-site-data',
+    'x-powered-by',
+    'server',
+    'refresh',
+    'www-authenticate',
+    'x-internal',
+    'strict-transport-security',
+  ])
+    t.equal(answer.headers[name], undefined, name)
+  t.match(answer.headers, {
+    etag: '"1"',
+    'idempotency-replayed': 'true',
+    'cache-control': 'private, max-age=5',
+    location: '/api/payments/7',
+  })
+  t.not(answer.headers['x-request-id'], 'theirs')
+  t.equal(answer.headers['x-request-id'], upstream.seen[0]?.headers['x-request-id'])
+  const names = answer.raw.filter((_, i) => i % 2 === 0).map(name => name.toLowerCase())
+  t.equal(new Set(names).size, names.length, 'no field comes twice')
+})
+
+t.test('gives each event out as it comes, and the client’s leaving reaches the service', async t => {
+  const left = Promise.withResolvers<void>()
+  let push: (event: string) => void = () => undefined
+  const { port, cookie } = await serving(t, (_request, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' })
+    push = event => response.write(event)
+    response.flushHeaders()
+    response.on('close', () => left.resolve())
+  })
+  const response = await ask({ port, cookie }, '/api/payments/stream', {
+    headers: { accept: 'text/event-stream' },
+  }).send()
+  let received = ''
+  response.on('data', chunk => {
+    received += chunk
+  })
+  response.on('error', () => undefined)
+  for (const event of ['data: one\n\n', ': ping\n\n', 'data: two\n\n']) {
+    push(event)
+    await until(() => received.endsWith(event))
+  }
+  t.equal(received, 'data: one\n\n: ping\n\ndata: two\n\n')
+  response.destroy()
+  await left.promise
+})
+
+t.test('holds a fast service back while the client reads slowly', async t => {
+  let written = 0
+  const { port, cookie } = await serving(t, (_request, response) => {
+    const piece = Buffer.alloc(64 * 1024)
+    const more = () => {
+      while (written < 200 * 1024 * 1024) {
+        written += piece.length
+        if (!response.write(piece)) return
+      }
+      response.end()
+    }
+    response.on('drain', more)
+    more()
+  })
+  const response = await ask({ port, cookie }, '/api/payments/export').send()
+  response.pause()
+  let before = -1
+  while (before !== written) {
+    before = written
+    await new Promise(resolve => setTimeout(resolve, 300))
+  }
+  t.ok(written < 50 * 1024 * 1024, `${written} bytes were written and no more`)
+  t.equal((await buffer(response)).length, 200 * 1024 * 1024, 'and all of it arrives in the end')
+})
+
+t.test('holds a fast client back while the service reads slowly', async t => {
+  let taken: IncomingMessage | undefined
+  const { port, cookie } = await serving(
+    t,
+    (request, response) => {
+      taken = request
+      request.pause()
+      request.on('end', () => response.end('done'))
+    },
+    { bodyLimit: 1024 ** 3 },
+  )
+  const size = 100 * 1024 * 1024
+  const upload = ask({ port, cookie }, '/api/payments', {
+    method: 'POST',
+    headers: { 'x-purpose': 'stream', 'content-length': String(size) },
+  })
+  let sent = 0
+  const piece = Buffer.alloc(64 * 1024)
+  const more = () => {
+    while (sent < size) {
+      sent += piece.length
+      if (!upload.request.write(piece)) return
+    }
+    upload.request.end()
+  }
+  upload.request.on('drain', more)
+  more()
+  await until(() => taken !== undefined)
+  let before = -1
+  while (before !== sent) {
+    before = sent
+    await new Promise(resolve => setTimeout(resolve, 300))
+  }
+  t.ok(sent < 50 * 1024 * 1024, `${sent} bytes were sent and no more`)
+  let length = 0
+  taken?.on('data', chunk => {
+    length += chunk.length
+  })
+  taken?.resume()
+  t.equal((await whole(upload.response)).status, 200)
+  t.equal(length, size)
+})
+
+t.test('64 clients that leave, waiting or being answered, take no connection with them', async t => {
+  const waiting: ServerResponse[] = []
+  let isSlow = true
+  const { port, cookie } = await serving(
+    t,
+    (_request, response) => {
+      if (!isSlow) return response.end('{}')
+      waiting.push(response)
+      // Half of them have begun to answer, with more than fits anywhere.
+      if (waiting.length % 2 === 0) response.write(Buffer.alloc(8 * 1024 * 1024))
+    },
+    { upstreamConnections: 8 },
+  )
+  const clients = Array.from({ length: 64 }, () => ask({ port, cookie }, '/api/payments'))
+  for (const client of clients) {
+    client.request.on('error', () => undefined)
+    client.request.end()
+  }
+  await until(() => waiting.length === 8)
+  for (const client of clients) client.request.destroy()
+  isSlow = false
+  const answers = await Promise.all(
+    Array.from({ length: 32 }, () => whole(ask({ port, cookie }, '/api/payments').send())),
+  )
+  t.same(new Set(answers.map(({ status }) => status)), new Set([200]))
+})
+
+t.test('says 504 when the head does not come, 503 when nobody is there, 502 when it breaks', async t => {
+  const slow = await serving(t, () => undefined, { upstreamTimeout: 300 })
+  const timeout = await whole(ask(slow, '/api/payments').send())
+  t.same([timeout.status, JSON.parse(timeout.body).code], [504, 'upstream_timeout'])
+
+  const gone = await edge(t, { upstreams: { payment: 'http://127.0.0.1:1' } })
+  const person = gone.browser()
+  await person.login()
+  const refused = await person.fetch('/api/payments')
+  t.match(refused.json(), { code: 'upstream_unavailable', status: 503 })
+  t.ok(refused.headers['retry-after'])
+
+  for (const method of ['GET', 'POST']) {
+    const reset = await serving(t, request => void request.socket.destroy())
+    const broken = await whole(ask(reset, '/api/payments', { method, body: method === 'POST' ? '{}' : '' }).send())
+    t.same([broken.status, JSON.parse(broken.body).code], [502, 'upstream_failed'])
+    t.equal(
+      reset.upstream.seen.length,
+      method === 'GET' ? 2 : 1,
+      `a ${method} is sent ${method === 'GET' ? 'twice' : 'once'}`,
+    )
+  }
+
+  const garbage = await serving(t, request => void request.socket.end('SMTP READY\r\n\r\n'))
+  t.equal((await whole(ask(garbage, '/api/payments').send())).status, 502)
+})
+
+t.test('an answer that breaks off breaks off for the client too', async t => {
+  for (const length of ['1000', undefined]) {
+    const { port, cookie, lines } = await serving(t, (request, response) => {
+      response.writeHead(200, length === undefined ? {} : { 'content-length': length })
+      response.write('half')
+      setTimeout(() => request.socket.destroy(), 50)
+    })
+    const response = await ask({ port, cookie }, '/api/payments').send()
+    t.equal(response.statusCode, 200)
+    await t.rejects(text(response), { code: 'ECONNRESET' })
+    await until(() => lines().some(line => line['msg'] === 'answer broke off'))
+  }
+})
+
+t.test('keeps HEAD, 204, 304 and interim answers as they are', async t => {
+  const { port, cookie } = await serving(t, (request, response) => {
+    const status = Number(new URL(request.url ?? '', origin).searchParams.get('status') ?? 200)
+    if (status === 103) {
+      response.writeEarlyHints({ link: '</x>; rel=preload' })
+      return response.end('after')
+    }
+    response.writeHead(status, status === 204 || status === 304 ? { etag: '"1"' } : { 'content-length': '5' })
+    response.end(status === 204 || status === 304 || request.method === 'HEAD' ? undefined : 'hello')
+  })
+  const head = await whole(ask({ port, cookie }, '/api/payments', { method: 'HEAD' }).send())
+  t.match(head, { status: 200, body: '', headers: { 'content-length': '5' } })
+  t.match(await whole(ask({ port, cookie }, '/api/payments?status=204').send()), { status: 204, body: '' })
+  t.match(await whole(ask({ port, cookie }, '/api/payments?status=304').send()), {
+    status: 304,
+    body: '',
+    headers: { etag: '"1"' },
+  })
+  t.match(await whole(ask({ port, cookie }, '/api/payments?status=103').send()), { status: 200, body: 'after' })
+  t.match(
+    await whole(ask({ port, cookie }, '/api/payments?status=503').send()),
+    { status: 503, body: 'hello' },
+    'a service’s own refusal is passed on',
+  )
+})
+
+t.test('passes bodies on as they are, whatever their type or framing', async t => {
+  const { port, cookie, upstream } = await serving(t)
+  for (const [type, body] of [
+    ['application/json', '{"amount":"1"}'],
+    ['application/json ;', '{not json'],
+    ['text/plain\t', 'x'],
+    ['multipart/form-data; boundary=x', '--x--'],
+  ] as const) {
+    const sent = await whole(
+      ask({ port, cookie }, '/api/payments', {
+        method: 'POST',
+        headers: { 'content-type': type, origin },
+        body,
+      }).send(),
+    )
+    t.equal(sent.status, 200, type)
+    t.equal(upstream.seen.at(-1)?.body, body)
+  }
+  const nonsense = ask({ port, cookie }, '/api/payments', {
+    method: 'POST',
+    headers: { 'content-type': 'nonsense', origin },
+    body: 'x',
+  })
+  t.equal((await whole(nonsense.send())).status, 415)
+  const large = 'y'.repeat(300_000)
+  const chunked = ask({ port, cookie }, '/api/payments', {
+    method: 'PUT',
+    headers: { origin, 'transfer-encoding': 'chunked' },
+    body: large,
+  })
+  t.equal((await whole(chunked.send())).status, 200)
+  t.equal(upstream.seen.at(-1)?.body, large)
+  const continued = ask({ port, cookie }, '/api/payments', {
+    method: 'POST',
+    headers: { origin, expect: '100-continue', 'content-length': '3' },
+  })
+  continued.request.flushHeaders()
+  continued.request.on('continue', () => continued.request.end('abc'))
+  t.equal((await whole(continued.response)).status, 200)
+  t.equal(upstream.seen.at(-1)?.body, 'abc')
+})
+
+t.test('refuses bodies that are too large, declared or not, and bodies where there is none', async t => {
+  const { port, cookie, upstream } = await serving(t, undefined, { bodyLimit: 100_000 })
+  const body = 'z'.repeat(100_001)
+  const declared = await whole(
+    ask({ port, cookie }, '/api/payments', { method: 'POST', headers: { origin }, body }).send(),
+  )
+  t.same([declared.status, JSON.parse(declared.body).code], [413, 'body_too_large'])
+  const chunked = await whole(
+    ask({ port, cookie }, '/api/payments', {
+      method: 'POST',
+      headers: { origin, 'transfer-encoding': 'chunked' },
+      body,
+    }).send(),
+  )
+  t.same([chunked.status, JSON.parse(chunked.body).code], [413, 'body_too_large'])
+  const get = await whole(
+    ask({ port, cookie }, '/api/payments', { headers: { 'content-length': '3' }, body: 'abc' }).send(),
+  )
+  t.same([get.status, JSON.parse(get.body).code], [400, 'body_malformed'])
+  t.equal(upstream.seen.length, 0)
+})
+
+t.test('a request that can be framed in two ways never gets in', async t => {
+  const { port, cookie, upstream } = await serving(t)
+  const head = `POST /api/payments HTTP/1.1\r\nHost: localhost:3000\r\nCookie: ${cookie}\r\nX-CSRF: 1\r\nOrigin: ${origin}\r\n`
+  const smuggled = 'GET /api/payments/smuggled HTTP/1.1\r\nHost: a\r\n\r\n'
+  for (const framing of [
+    `Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n${smuggled}`,
+    `Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n${smuggled}`,
+    `Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcd${smuggled}`,
+    `Content-Length: 4, 4\r\n\r\nabcd${smuggled}`,
+    `Content-Length: +4\r\n\r\nabcd${smuggled}`,
+    `Content-Length: 0x4\r\n\r\nabcd${smuggled}`,
+    `Content-Length: 4 4\r\n\r\nabcd`,
+    `Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n${smuggled}`,
+    `Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n${smuggled}`,
+    `Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n${smuggled}`,
+    `Transfer-Encoding: chunked\r\n\r\n0x5\r\nabcde\r\n0\r\n\r\n`,
+    `Transfer-Encoding: chunked\r\n\r\n-1\r\n\r\n`,
+    `X: a\r\n b\r\n\r\n`,
+    `X: a\rb\r\n\r\n`,
+    `X\u0000: a\r\n\r\n`,
+    ` X: a\r\n\r\n`,
+    `X Y: a\r\n\r\n`,
+  ])
+    t.match(await bytes(port, head + framing), /^HTTP\/1\.1 (?:400|413|501) /, JSON.stringify(framing.slice(0, 60)))
+  t.notOk(upstream.seen.some(({ url }) => url.includes('smuggled')))
+})
+
+t.test('a 401 of a service is never the person’s: a new token, one more try, then 502', async t => {
+  let refuse = 1
+  const { person, provider, upstream, lines } = await serving(t, (_request, response) => {
+    response.statusCode = refuse-- > 0 ? 401 : 200
+    response.end('{}')
+  })
+  const tokens = () => upstream.seen.map(({ headers }) => headers.authorization)
+  const post = (payload: string) => person.fetch('/api/payments', { method: 'POST', payload, headers: { origin } })
+
+  t.equal((await person.fetch('/api/payments')).statusCode, 200)
+  t.equal(new Set(tokens()).size, 2, 'the second try has another token')
+  t.equal(provider.calls['exchange'], 2)
+
+  refuse = 1
+  t.equal((await post('a'.repeat(16 * 1024))).statusCode, 200)
+  t.same(
+    upstream.seen.slice(-2).map(({ body }) => body.length),
+    [16 * 1024, 16 * 1024],
+  )
+
+  refuse = 1
+  const large = await post('a'.repeat(16 * 1024 + 1))
+  t.match(large.json(), { code: 'upstream_failed', status: 502 })
+  t.equal((await person.fetch('/api/payments')).statusCode, 200, 'the next request has the new token')
+
+  refuse = Number.POSITIVE_INFINITY
+  const before = upstream.seen.length
+  const refused = await person.fetch('/api/payments')
+  t.match(refused.json(), { code: 'upstream_failed', status: 502 })
+  t.equal(refused.headers['www-authenticate'], undefined)
+  t.equal(upstream.seen.length - before, 2)
+  t.ok(lines().some(line => line['alert'] === 'upstream_refuses_tokens'))
+  t.equal((await person.fetch('/oauth2/userinfo')).statusCode, 200, 'and the session lives')
+})
+
+t.test('an exchange that needs a fresher token gets one', async t => {
+  const { person, provider } = await serving(t)
+  provider.forgetAccessTokens()
+  t.equal((await person.fetch('/api/payments')).statusCode, 200)
+  t.match(provider.calls, { exchange: 2, refresh_token: 1 })
+})
+
+t.test('takes no exchanged token of another type', async t => {
+  const { person, provider, upstream } = await serving(t)
+  for (const type of ['urn:ietf:params:oauth:token-type:refresh_token', undefined]) {
+    provider.hooks.token = async (_grant, honest) => {
+      const answer = await honest()
+      return { ...answer, body: { ...(answer.body as object), issued_token_type: type } }
+    }
+    t.match((await person.fetch('/api/payments')).json(), { code: 'provider_unavailable' })
+  }
+  t.equal(upstream.seen.length, 0)
+})
+
+t.test('cuts a stream at logout, at the idle end and at the absolute end, and not before', async t => {
+  const left: string[] = []
+  const { advance, streams, port, browser } = await serving(t, (request, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' })
+    response.write(': hello\n\n')
+    response.on('close', () => left.push(request.url ?? ''))
+  })
+  const watch = async (person: Browser, name: string) => {
+    const cookie = `__Host-session=${person.cookie()}`
+    const response = await ask({ port, cookie }, `/api/payments/${name}`, {
+      headers: { accept: 'text/event-stream' },
+    }).send()
+    let isOver = false
+    response.resume().on('end', () => {
+      isOver = true
+    })
+    return () => isOver
+  }
+  const [one, two] = [browser(), browser()]
+  await one.login()
+  await two.login()
+  const [first, second] = [await watch(one, 'first'), await watch(two, 'second')]
+  await streams.sweep()
+  await one.fetch('/oauth2/sign_out', { method: 'POST', headers: { origin } })
+  await until(() => first() && left.includes('/api/payments/first'))
+  t.notOk(second(), 'the other person’s stream goes on')
+
+  advance(14 * minute)
+  await streams.sweep()
+  t.notOk(second())
+  advance(2 * minute)
+  await streams.sweep()
+  await until(() => second() && left.includes('/api/payments/second'))
+
+  const three = browser()
+  await three.login()
+  const third = await watch(three, 'third')
+  for (let hours = 0; hours < 8; hours += 0.2) {
+    advance(12 * minute)
+    await three.fetch('/oauth2/userinfo')
+    if (hours < 7.6) t.equal((await three.fetch('/api/customers')).statusCode, 404)
+  }
+  await streams.sweep()
+  await until(() => third())
+  t.pass('all of them are over')
+})
+
+t.test('asks open streams to come again when the process stops, and stops', async t => {
+  const { app, port, cookie } = await serving(t, (_request, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' })
+    response.write('data: one\n\n')
+  })
+  const response = await ask({ port, cookie }, '/api/payments/stream', {
+    headers: { accept: 'text/event-stream' },
+  }).send()
+  const received = text(response)
+  await app.close()
+  t.match(await received, /^data: one\n\n.*event: reconnect\ndata: \{\}\n\n$/s)
+})
+
+t.test('carries every security header on every answer, errors and raw refusals too', async t => {
+  const { port, cookie } = await serving(t, (request, response) => {
+    response.statusCode = Number(new URL(request.url ?? '', origin).searchParams.get('status') ?? 200)
+    response.end()
+  })
+  const required = [
+    "content-security-policy: default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'",
+    "frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+    'x-content-type-options: nosniff',
+    'x-frame-options: DENY',
+    'referrer-policy: same-origin',
+    'cross-origin-opener-policy: same-origin',
+    'cross-origin-resource-policy: same-origin',
+    'permissions-policy: ',
+  ]
+  const get = (path: string, more = '') =>
+    `GET ${path} HTTP/1.1\r\nHost: localhost:3000\r\nConnection: close\r\n${more}\r\n`
+  const session = `Cookie: ${cookie}\r\nX-CSRF: 1\r\n`
+  const requests: [number, string][] = [
+    [200, get('/oauth2/jwks')],
+    [200, get('/oauth2/page.css')],
+    [302, get('/oauth2/start')],
+    [400, get('/oauth2/callback')],
+    [401, get('/oauth2/userinfo', 'X-CSRF: 1\r\n')],
+    [403, get('/oauth2/userinfo')],
+    [404, get('/nothing')],
+    [405, get('/oauth2/sign_out')],
+    [400, get('/%zz')],
+    [400, get('//x')],
+    [200, get('/api/payments', session)],
+    [500, get('/api/payments?status=500', session)],
+    [403, get('/api/payments?status=403', session)],
+    [400, 'NONSENSE\r\n\r\n'],
+    [400, get('/', 'Bad Header: x\r\n')],
+    [431, get('/', `X: ${'x'.repeat(20_000)}\r\n`)],
+  ]
+  for (const [status, request] of requests) {
+    const answer = await bytes(port, request)
+    const name = request.split('\r\n', 1)[0] ?? ''
+    t.match(answer, new RegExp(`^HTTP/1\\.1 ${status} `), name)
+    for (const field of required)
+      t.ok(answer.toLowerCase().includes(field.toLowerCase()), `${name} (${status}): ${field.slice(0, 30)}`)
+    t.notMatch(answer, /\r\n(?:server|x-powered-by|access-control-[a-z-]+):/i)
+  }
+})
+
+t.test('speaks HSTS where browsers come by HTTPS', async t => {
+  const { app } = await edge(t, { config: { publicOrigin: 'https://bank.example' } })
+  const { headers } = await app.inject('/oauth2/jwks')
+  t.equal(headers['strict-transport-security'], 'max-age=63072000; includeSubDomains')
+})
+
+t.test('writes one line and one measurement per request that passed through', async t => {
+  const { person, lines, metrics } = await serving(t)
+  await person.fetch('/api/payments/accounts?secret=1')
+  const mine = () => lines().filter(line => line['msg'] === 'request' && line['route'] === '/api/payments/*')
+  await until(() => mine().length > 0)
+  t.equal(mine().length, 1)
+  t.match(mine()[0], { status: 200, method: 'GET', requestId: String, traceId: String, ms: Number })
+  t.notMatch(JSON.stringify(lines()), 'secret=1')
+  const written = await metrics.text()
+  for (const [name, ...labels] of [
+    ['upstream_request_duration_seconds_count', 'upstream="payment"', 'status="200"'],
+    ['bff_sessions_begun_total'],
+    ['bff_token_exchanges_total', 'audience="payment-service"', 'outcome="exchanged"'],
+  ] as const) {
+    const samples = written.split('\n').filter(line => line.startsWith(`${name}{`))
+    t.ok(
+      samples.some(line => line.endsWith(' 1') && labels.every(label => line.includes(label))),
+      name,
+    )
+  }
+})
