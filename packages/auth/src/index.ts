@@ -77,6 +77,7 @@ export default fp<AuthOptions>(
     const keys = createKeys({ issuer, url, algorithms, logger, metrics, now, fetch: options.fetch })
     const cache = createTokenCache()
     const tokens = metrics.counter('auth_tokens_total', 'Bearer tokens by what became of them.', ['outcome'])
+    const cached = tokens.labels({ outcome: 'cached' })
 
     /** For @fastify/jwt, which calls it with the token it decoded. */
     async function publicKey(_request: FastifyRequest, token: TokenOrHeader): Promise<string> {
@@ -123,7 +124,7 @@ export default fp<AuthOptions>(
       const token = bearerToken(request.raw.rawHeaders)
       const known = cache.get(token, now(), keys.generation())
       if (known !== undefined) {
-        tokens.inc({ outcome: 'cached' })
+        cached.inc()
         return known
       }
       const principal = await verify(request, token)
