@@ -106,6 +106,7 @@ function secureProblem(name: string, value: string): string | undefined {
   if (url === null) return `${name} is not a URL`
   if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '')
     return `${name} must have no user, query or fragment`
+  if (url.hostname.includes('*')) return `${name} must name one host, not a pattern`
   if (url.protocol === 'https:') return undefined
   if (url.protocol !== 'http:') return `${name} must be an https URL`
   return loopback.test(url.hostname)

@@ -16,7 +16,7 @@ export default async function webApp(app: FastifyInstance, options: { root: stri
     root,
     serve: false,
     cacheControl: false,
-    dotfiles: 'deny',
+    dotfiles: 'ignore',
     suppressWarning: true,
   })
 

@@ -29,7 +29,9 @@ export function handleProblems(app: FastifyInstance, translators: readonly Trans
   const methodsOf = rememberMethods(app)
   app.setNotFoundHandler((request, reply) => {
     const methods = methodsOf(request.url.split('?', 1)[0] ?? '/')
-    if (methods.length === 0) return sendProblem(request, reply, problem('not_found'))
+    // A route may also find nothing: then its own method is among them.
+    if (methods.length === 0 || methods.includes(request.method))
+      return sendProblem(request, reply, problem('not_found'))
     return sendProblem(
       request,
       reply,

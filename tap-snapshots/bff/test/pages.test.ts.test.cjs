@@ -1,0 +1,330 @@
+/* IMPORTANT
+ * This snapshot file is auto-generated, but designed for humans.
+ * It should be checked into source control and tracked carefully.
+ * Re-generate by setting TAP_SNAPSHOT=1 and running tests.
+ * Make sure to inspect the output below.  Do not ignore changes!
+ */
+'use strict'
+exports[`bff/test/pages.test.ts > TAP > publishes the document of its own routes > OpenAPI 1`] = `
+{
+  "openapi": "3.1.0",
+  "info": {
+    "title": "Edge",
+    "description": "Login, sessions and the way to the services. Browsers only: tokens stay here.",
+    "version": "1"
+  },
+  "components": {
+    "schemas": {}
+  },
+  "paths": {
+    "/oauth2/start": {
+      "get": {
+        "operationId": "startLogin",
+        "summary": "Redirects to the identity provider’s login page",
+        "parameters": [
+          {
+            "schema": {
+              "type": "string",
+              "maxLength": 4096
+            },
+            "in": "query",
+            "name": "return_to",
+            "required": false,
+            "description": "path of this site to come back to; anything else means \\"/\\""
+          },
+          {
+            "schema": {
+              "type": "string",
+              "maxLength": 8
+            },
+            "in": "query",
+            "name": "again",
+            "required": false,
+            "description": "set when a login is begun anew by itself: a live session is kept"
+          }
+        ],
+        "responses": {
+          "302": {
+            "description": "to the identity provider"
+          }
+        }
+      }
+    },
+    "/oauth2/callback": {
+      "get": {
+        "operationId": "finishLogin",
+        "summary": "Takes the identity provider’s answer, begins the session and leads back to the page",
+        "responses": {
+          "302": {
+            "description": "to the page that was asked for"
+          }
+        }
+      }
+    },
+    "/oauth2/userinfo": {
+      "get": {
+        "operationId": "getUserinfo",
+        "summary": "The person of this session and when it ends; needs X-CSRF: 1",
+        "responses": {
+          "200": {
+            "description": "Default Response",
+            "content": {
+              "application/json": {
+                "schema": {
+                  "type": "object",
+                  "required": [
+                    "sub",
+                    "name",
+                    "givenName",
+                    "roles",
+                    "session"
+                  ],
+                  "properties": {
+                    "sub": {
+                      "type": "string"
+                    },
+                    "name": {
+                      "type": "string"
+                    },
+                    "givenName": {
+                      "type": "string"
+                    },
+                    "email": {
+                      "type": "string"
+                    },
+                    "roles": {
+                      "type": "array",
+                      "items": {
+                        "type": "string"
+                      }
+                    },
+                    "session": {
+                      "type": "object",
+                      "required": [
+                        "createdAt",
+                        "authTime",
+                        "lastSeenAt",
+                        "idleTimeoutAt",
+                        "absoluteTimeoutAt"
+                      ],
+                      "properties": {
+                        "createdAt": {
+                          "type": "string",
+                          "format": "date-time"
+                        },
+                        "authTime": {
+                          "type": "string",
+                          "format": "date-time"
+                        },
+                        "lastSeenAt": {
+                          "type": "string",
+                          "format": "date-time"
+                        },
+                        "idleTimeoutAt": {
+                          "type": "string",
+                          "format": "date-time"
+                        },
+                        "absoluteTimeoutAt": {
+                          "type": "string",
+                          "format": "date-time"
+                        }
+                      }
+                    }
+                  }
+                }
+              }
+            }
+          },
+          "401": {
+            "description": "application/problem+json",
+            "content": {
+              "application/json": {
+                "schema": {
+                  "type": "object",
+                  "required": [
+                    "type",
+                    "title",
+                    "status",
+                    "code"
+                  ],
+                  "properties": {
+                    "type": {
+                      "type": "string"
+                    },
+                    "title": {
+                      "type": "string"
+                    },
+                    "status": {
+                      "type": "integer"
+                    },
+                    "code": {
+                      "type": "string"
+                    }
+                  },
+                  "additionalProperties": true,
+                  "description": "application/problem+json"
+                }
+              }
+            }
+          },
+          "403": {
+            "description": "application/problem+json",
+            "content": {
+              "application/json": {
+                "schema": {
+                  "type": "object",
+                  "required": [
+                    "type",
+                    "title",
+                    "status",
+                    "code"
+                  ],
+                  "properties": {
+                    "type": {
+                      "type": "string"
+                    },
+                    "title": {
+                      "type": "string"
+                    },
+                    "status": {
+                      "type": "integer"
+                    },
+                    "code": {
+                      "type": "string"
+                    }
+                  },
+                  "additionalProperties": true,
+                  "description": "application/problem+json"
+                }
+              }
+            }
+          },
+          "503": {
+            "description": "application/problem+json",
+            "content": {
+              "application/json": {
+                "schema": {
+                  "type": "object",
+                  "required": [
+                    "type",
+                    "title",
+                    "status",
+                    "code"
+                  ],
+                  "properties": {
+                    "type": {
+                      "type": "string"
+                    },
+                    "title": {
+                      "type": "string"
+                    },
+                    "status": {
+                      "type": "integer"
+                    },
+                    "code": {
+                      "type": "string"
+                    }
+                  },
+                  "additionalProperties": true,
+                  "description": "application/problem+json"
+                }
+              }
+            }
+          }
+        }
+      }
+    },
+    "/oauth2/sign_out": {
+      "post": {
+        "operationId": "signOut",
+        "summary": "Ends the session; a script sends X-CSRF: 1, a form of this site needs nothing",
+        "responses": {
+          "200": {
+            "description": "Default Response",
+            "content": {
+              "application/json": {
+                "schema": {
+                  "type": "object",
+                  "required": [
+                    "location"
+                  ],
+                  "properties": {
+                    "location": {
+                      "type": "string",
+                      "description": "where to go now: the provider’s logout, which leads back here"
+                    }
+                  }
+                }
+              }
+            }
+          },
+          "303": {
+            "description": "a form’s answer"
+          }
+        }
+      }
+    },
+    "/oauth2/jwks": {
+      "get": {
+        "operationId": "getClientKeys",
+        "summary": "Public keys of this client",
+        "responses": {
+          "200": {
+            "description": "Default Response",
+            "content": {
+              "application/json": {
+                "schema": {
+                  "type": "object",
+                  "required": [
+                    "keys"
+                  ],
+                  "properties": {
+                    "keys": {
+                      "type": "array",
+                      "items": {
+                        "type": "object",
+                        "required": [
+                          "kty",
+                          "crv",
+                          "x",
+                          "y",
+                          "kid",
+                          "use",
+                          "alg"
+                        ],
+                        "properties": {
+                          "kty": {
+                            "type": "string"
+                          },
+                          "crv": {
+                            "type": "string"
+                          },
+                          "x": {
+                            "type": "string"
+                          },
+                          "y": {
+                            "type": "string"
+                          },
+                          "kid": {
+                            "type": "string"
+                          },
+                          "use": {
+                            "type": "string"
+                          },
+                          "alg": {
+                            "type": "string"
+                          }
+                        }
+                      }
+                    }
+                  }
+                }
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+`
