@@ -1,5 +1,6 @@
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import postgres from 'postgres'
+import { knowArrays } from './arrays.ts'
 
 /** One service's database, through one small pool. */
 export type Database = {
@@ -29,8 +30,10 @@ export function openDatabase(options: { url: string; name: string; max?: number 
       idle_in_transaction_session_timeout: 10_000,
     },
     types: { bigint: postgres.BigInt },
+    fetch_types: false,
     onnotice: () => {},
   })
+  knowArrays(sql)
   return {
     sql,
     drizzle: drizzle(sql),

@@ -1,4 +1,5 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parts } from '@banking/testkit'
@@ -40,6 +41,48 @@ t.test('migrations are applied once, also by two processes at the same time', as
   const twice = await sql`INSERT INTO thing VALUES (1, 0)`.catch((error: unknown) => error)
   t.ok(isUniqueViolation(twice))
   t.equal(asDatabaseProblem(twice), undefined, 'a unique violation is no outage')
+  await close()
+})
+
+t.test('arrays go both ways without asking the server for their types', async t => {
+  const { sql, close } = openDatabase({ url: await scratch(t), name: 'test' })
+  const texts = ['a', '', 'NULL', null, 'a,b', '{}', '"quoted"', 'back\\slash', 'Zoë’s\n', '00']
+  const rows = await sql`
+    SELECT ${texts}::text[] AS texts, ${[1, 2]}::int[] AS ints, ${['9007199254740993', '-1']}::bigint[] AS bigs,
+      ${sql.array([Buffer.from([0, 255])] as unknown as string[], 1001)} AS bytes, ${[]}::uuid[] AS none,
+      ${['a11ce000-0000-4000-8000-000000000001']}::uuid[] AS ids, cardinality(${texts}::text[]) AS n`
+  t.same(
+    [...rows],
+    [
+      {
+        texts,
+        ints: [1, 2],
+        bigs: [9007199254740993n, -1n],
+        bytes: [Buffer.from([0, 255])],
+        none: [],
+        ids: ['a11ce000-0000-4000-8000-000000000001'],
+        n: texts.length,
+      },
+    ],
+  )
+  await close()
+})
+
+t.test('a connection that breaks while it opens fails the query and nothing else', async t => {
+  const address = new URL(await scratch(t))
+  // Breaks the connection as soon as the client asks for anything but what the caller asked for.
+  const server = createServer(client => {
+    const upstream = connect(Number(address.port), address.hostname)
+    client.on('data', data => (data.includes('pg_type') ? upstream.destroy() : upstream.write(data)))
+    upstream.pipe(client)
+    upstream.on('close', () => client.destroy()).on('error', () => client.destroy())
+    client.on('close', () => upstream.destroy()).on('error', () => upstream.destroy())
+  })
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => server.close())
+  address.host = `127.0.0.1:${(server.address() as AddressInfo).port}`
+  const { sql, close } = openDatabase({ url: address.href, name: 'opening', max: 1 })
+  t.same([...(await sql`SELECT 1 AS one`)], [{ one: 1 }])
   await close()
 })
 
