@@ -70,9 +70,10 @@ t.test('arrays go both ways without asking the server for their types', async t 
 
 t.test('a connection that breaks while it opens fails the query and nothing else', async t => {
   const address = new URL(await scratch(t))
+  const target = { host: address.hostname, port: Number(address.port) }
   // Breaks the connection as soon as the client asks for anything but what the caller asked for.
   const server = createServer(client => {
-    const upstream = connect(Number(address.port), address.hostname)
+    const upstream = connect(target)
     client.on('data', data => (data.includes('pg_type') ? upstream.destroy() : upstream.write(data)))
     upstream.pipe(client)
     upstream.on('close', () => client.destroy()).on('error', () => client.destroy())

@@ -32,6 +32,11 @@ CREATE TRIGGER payment_order BEFORE UPDATE OF id, debtor_id, creditor_id, amount
   FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('what was ordered and answered never changes');
 --> statement-breakpoint
 
+CREATE TRIGGER account_posted BEFORE UPDATE ON account FOR EACH ROW
+  WHEN (OLD.posted <> NEW.posted AND OLD.entries >= NEW.entries)
+  EXECUTE FUNCTION refuse_change('a balance follows from postings');
+--> statement-breakpoint
+
 -- Double entry, per statement instead of per row: the two sides of a transfer come in one statement and sum to zero in
 -- it, so they do for ever. The postings of a customer's account are a chain without a gap that ends at its balance.
 -- Names are qualified instead of a SET clause, which would cost more than the check.

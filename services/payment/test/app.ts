@@ -11,6 +11,8 @@ import { createLedgerStore } from '../src/ledger-store.ts'
 import { holdAbove } from '../src/payment.ts'
 import { createPaymentStore } from '../src/payment-store.ts'
 
+export type { Test } from 'tap'
+
 type TokenClaims = Parameters<TestIssuer['token']>[0]
 export type TestAccount = { id: string; ownerId: string; iban: string; currency: Currency }
 export type Bank = Awaited<ReturnType<typeof bank>>
@@ -55,6 +57,10 @@ export async function bank(t: Test) {
     return account
   }
 
+  /** Events that wait in the outbox, oldest first. */
+  const events = () =>
+    owner.sql<{ event: EventRow; key: string; topic: string }[]>`SELECT event, key, topic FROM outbox ORDER BY position`
+
   return {
     app,
     payments,
@@ -93,10 +99,12 @@ export async function bank(t: Test) {
       return row
     },
     freeze: (id: string) => owner.sql`UPDATE account SET status = 'frozen' WHERE id = ${id}`,
-    /** Events that wait in the outbox, oldest first. */
-    events: async () =>
-      await owner.sql<{ event: EventRow; key: string; topic: string }[]>`
-        SELECT event, key, topic FROM outbox ORDER BY position`,
+    events,
+    onlyEvent: async () => {
+      const [event, ...others] = await events()
+      if (event === undefined || others.length > 0) throw new Error(`not one event but ${others.length}`)
+      return event
+    },
     count: async (table: 'payment' | 'transfer' | 'posting' | 'outbox' | 'idempotency_key') => {
       const [row] = await owner.sql<{ n: number }[]>`SELECT count(*)::int AS n FROM ${owner.sql(table)}`
       return row?.n ?? 0
