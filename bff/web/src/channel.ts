@@ -4,6 +4,7 @@ import type { Notification } from './notifications.ts'
 export type Message =
   | { kind: 'notification'; sub: string; notification: Notification }
   | { kind: 'stream-resumed'; sub: string }
+  | { kind: 'unread'; sub: string; unread: number }
   | { kind: 'notification-read'; sub: string; id: string }
   | { kind: 'all-read'; sub: string; upTo: number }
   | { kind: 'session-extended'; sub: string }

@@ -2,7 +2,7 @@ import { effect } from '@preact/signals'
 import { accounts } from './accounts.ts'
 import { hear } from './channel.ts'
 import { feeds } from './feed.ts'
-import { countUnread, inbox, type Notification, noteRead, receive } from './notifications.ts'
+import { countUnread, inbox, type Notification, noteRead, receive, setUnread } from './notifications.ts'
 import { payments } from './payments.ts'
 import { session } from './session.ts'
 import { watchStream } from './stream.ts'
@@ -30,11 +30,14 @@ function refreshMoney(): void {
   }, settle)
 }
 
-/** Where a message leads: the money on the account, or the payment that is not there yet. */
-export function targetOf({ data, category }: Notification): string | undefined {
+/**
+ * Where a message leads: to the account that the money moved on, or, where none has moved yet, to the payment. Only
+ * who ordered a payment may look at it, so money that came in leads to the account.
+ */
+export function targetOf({ data, title }: Notification): string | undefined {
   const { paymentId, accountId } = data
-  if (paymentId !== undefined && (accountId === undefined || /held|declin|cancel|expire/.test(category)))
-    return `/payments/${paymentId}`
+  const hasMoved = !/hold|declined|cancelled|expired/i.test(title)
+  if (paymentId !== undefined && (accountId === undefined || !hasMoved)) return `/payments/${paymentId}`
   return accountId === undefined ? undefined : `/accounts/${accountId}`
 }
 
@@ -72,11 +75,12 @@ export function watchLive(): void {
     stop = undefined
     if (sub === '') return
     void countUnread()
-    stop = watchStream(sub, { onNotification, onResume })
+    stop = watchStream(sub, { onNotification, onUnread: setUnread, onResume })
   })
   hear(message => {
     if (message.sub !== watching) return
     if (message.kind === 'notification') onNotification(message.notification)
+    else if (message.kind === 'unread') setUnread(message.unread)
     else if (message.kind === 'stream-resumed') onResume()
     else if (message.kind === 'notification-read') noteRead({ id: message.id })
     else if (message.kind === 'all-read') noteRead({ upTo: message.upTo })

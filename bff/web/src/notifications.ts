@@ -72,6 +72,11 @@ export async function countUnread(): Promise<void> {
   }
 }
 
+/** The number as the live stream says it. */
+export function setUnread(unread: number): void {
+  unreadCount.value = unread
+}
+
 /**
  * Takes in a message from the live stream, own or another tab's.
  * @returns false when it was known before (a resumed stream may repeat itself)

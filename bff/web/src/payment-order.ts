@@ -34,7 +34,7 @@ export type DraftCheck = { ok: true; order: PaymentOrder } | { ok: false; errors
 export const emptyDraft: Draft = { kind: 'other', from: '', to: '', name: '', iban: '', amount: '', reference: '' }
 
 export const referenceLimit = 140
-export const nameLimit = 140
+export const nameLimit = 70
 
 /** What is wrong with a typed IBAN, in words; undefined while there is nothing to say. */
 export function ibanError(text: string): string | undefined {
@@ -67,8 +67,12 @@ function amountError(why: 'empty' | 'malformed' | 'negative' | 'zero' | 'too_pre
   }[why]
 }
 
-/** One line of text: control characters and line breaks cannot be printed on a bank statement. */
-const printable = (text: string): string => text.replace(/[\p{Cc}\s]+/gu, ' ').trim()
+/** One line of text: what a statement cannot print, or what would turn its direction of writing, is left out. */
+const printable = (text: string): string =>
+  text
+    .replace(/[\p{Cs}\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, '')
+    .replace(/[\p{Cc}\s]+/gu, ' ')
+    .trim()
 
 /** Every field of the form judged at once, so that a person corrects them in one go. */
 export function checkDraft(draft: Draft, accounts: readonly PayableAccount[], locale: string): DraftCheck {

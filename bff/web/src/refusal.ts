@@ -87,7 +87,7 @@ export function explainRead(refusal: { code: string; status: number }): { title:
       title: 'We could not reach the bank',
       text: 'Check your connection. Your money and your session are safe.',
     }
-  if (refusal.status === 404)
+  if (refusal.status === 404 || refusal.status === 400)
     return { title: 'There is nothing here', text: 'It does not exist, or it belongs to somebody else.' }
   if (refusal.status === 403) return { title: 'You may not see this', text: 'Your role does not include this page.' }
   if (refusal.status === 429)
@@ -102,8 +102,7 @@ export function explainRead(refusal: { code: string; status: number }): { title:
 
 /** Why a payment is held, for people; a reason this page does not know is left to the general text. */
 const holdReasons: Readonly<Record<string, string>> = {
-  amount_above_limit: 'The amount is above the limit up to which payments go out without a second look.',
-  above_limit: 'The amount is above the limit up to which payments go out without a second look.',
+  large_amount: 'The amount is above the limit up to which payments go out without a second look.',
 }
 
 export const explainHold = (reasons: readonly string[]): string[] => [

@@ -120,8 +120,9 @@ function schedule(person: Person): void {
   clearTimeout(timer)
   const phase = phaseOf(person)
   if (phase.phase === 'active') warning.value = undefined
+  const isDue = phase.phase === 'warning' && warning.peek() === undefined
   // At least a second, or a clock that is a little off would ask in a loop.
-  timer = setTimeout(() => void onPhaseChange(), Math.max(1_000, phase.changesAt - serverNow()))
+  timer = setTimeout(() => void onPhaseChange(), Math.max(1_000, isDue ? 0 : phase.changesAt - serverNow()))
 }
 
 /** The known times may be old: requests of any tab have moved them. So the server is asked before anything is shown. */

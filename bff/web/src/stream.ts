@@ -11,7 +11,11 @@ const silence = 50_000
 /** A connection that lasted this long was a good one: the next failure starts over with short waits. */
 const stable = 10_000
 
-type Listener = { onNotification: (notification: Notification) => void; onResume: () => void }
+type Listener = {
+  onNotification: (notification: Notification) => void
+  onUnread: (unread: number) => void
+  onResume: () => void
+}
 
 /**
  * The live stream of messages: one connection per browser. The tab that holds the lock reads it and tells the others;
@@ -52,6 +56,10 @@ async function lead(sub: string, listener: Listener, stop: AbortSignal): Promise
           listener.onNotification(notification)
           tell({ kind: 'notification', sub, notification })
         },
+        onUnread(unread) {
+          listener.onUnread(unread)
+          tell({ kind: 'unread', sub, unread })
+        },
       })
       if (ending === 'reconnect') {
         attempt = 0
@@ -68,7 +76,7 @@ async function lead(sub: string, listener: Listener, stop: AbortSignal): Promise
   }
 }
 
-type Reading = { onOpen: () => void; onNotification: (notification: Notification) => void }
+type Reading = { onOpen: () => void } & Pick<Listener, 'onNotification' | 'onUnread'>
 
 /** One connection, until it ends. */
 async function read(position: number, stop: AbortSignal, reading: Reading): Promise<'reconnect' | 'ended'> {
@@ -94,8 +102,11 @@ async function read(position: number, stop: AbortSignal, reading: Reading): Prom
       for (const { event, data } of parse(value)) {
         if (event === 'reconnect') return 'reconnect'
         if (event === 'notification') {
-          const notification = decode(data)
+          const notification = decode<Notification>(data)
           if (notification !== undefined) reading.onNotification(notification)
+        } else if (event === 'count') {
+          const count = decode<{ unread: number }>(data)
+          if (count !== undefined) reading.onUnread(count.unread)
         }
       }
     }
@@ -105,9 +116,9 @@ async function read(position: number, stop: AbortSignal, reading: Reading): Prom
   }
 }
 
-function decode(data: string): Notification | undefined {
+function decode<T>(data: string): T | undefined {
   try {
-    return JSON.parse(data) as Notification
+    return JSON.parse(data) as T
   } catch {
     // One message that cannot be read must not end the stream; the list will show it.
     return undefined

@@ -3,8 +3,9 @@ import { explainRead, type Refusal } from '../refusal.ts'
 import { Notice } from './notice.tsx'
 
 /** What could not be loaded, and the way to try again; where the bank said when, it tries by itself. */
-export function Failure({ refusal, onRetry }: { refusal: Refusal; onRetry?: (() => void) | undefined }) {
-  const { title, text } = explainRead(refusal)
+export function Failure(props: { refusal: Refusal; text?: string; onRetry?: (() => void) | undefined }) {
+  const { refusal, onRetry } = props
+  const { title, text } = { ...explainRead(refusal), ...(props.text === undefined ? {} : { text: props.text }) }
   const canHelp = refusal.status !== 403 && refusal.status !== 404
   return (
     <Notice tone={canHelp ? 'warning' : 'info'} title={title} live>

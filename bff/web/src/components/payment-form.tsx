@@ -199,7 +199,12 @@ export function PaymentForm({ sub, accounts, refused, onComplete }: Props) {
               />
             )}
           </Field>
-          <Field id="pay-iban" label="IBAN of the recipient" error={errors.iban} hint={<IbanHint text={values.iban} />}>
+          <Field
+            id="pay-iban"
+            label="IBAN of the recipient"
+            error={errors.iban}
+            hint={errors.iban === undefined ? <IbanHint text={values.iban} /> : undefined}
+          >
             {control => (
               <input
                 {...control}
@@ -231,7 +236,11 @@ export function PaymentForm({ sub, accounts, refused, onComplete }: Props) {
         id="pay-amount"
         label="Amount"
         error={errors.amount}
-        hint={from === undefined ? undefined : `${formatMoney(from.available, locale)} available`}
+        hint={
+          from === undefined || errors.amount !== undefined
+            ? undefined
+            : `${formatMoney(from.available, locale)} available`
+        }
       >
         {control => (
           <span class="money-input">

@@ -15,7 +15,8 @@ const initials = (name: string): string =>
     .toUpperCase()
 
 /** Who the money went to or came from; bookings of the bank itself have no other side. */
-export const counterpartyName = (posting: Posting): string => posting.counterparty?.name || 'Banking Local'
+export const counterpartyName = (posting: Posting): string =>
+  posting.counterparty?.name || (posting.kind === 'opening' ? 'Opening balance' : 'Banking Local')
 
 function PostingRow({ posting, hasBalance }: { posting: Posting; hasBalance: boolean }) {
   const name = counterpartyName(posting)

@@ -9,7 +9,7 @@ import { Skeleton } from '../components/skeleton.tsx'
 import { groupIban } from '../iban.ts'
 import { formatExactTime } from '../locale.ts'
 import { cancelPayment, type Payment, type PaymentState, payments } from '../payments.ts'
-import { explainHold, noAnswer, Refusal } from '../refusal.ts'
+import { explainHold, explainPayment, noAnswer, Refusal } from '../refusal.ts'
 
 type Look = { title: string; text: string; icon: IconName; tone: 'good' | 'wait' | 'bad' }
 
@@ -179,6 +179,13 @@ export function PaymentPage({ id }: { id: string }) {
       </article>
       {refusal !== undefined && <Failure refusal={refusal} onRetry={resource.refresh} />}
       {payment.state === 'held' && <Held payment={payment} />}
+      {payment.state === 'declined' && payment.reasons !== undefined && payment.reasons.length > 0 && (
+        <Notice tone="info" title="Why it was declined">
+          {payment.reasons.map(code => (
+            <p key={code}>{explainPayment({ code }).text}</p>
+          ))}
+        </Notice>
+      )}
       <p class="actions no-print">
         <a class="button" href="/">
           Done

@@ -28,8 +28,10 @@ const protections: readonly { icon: IconName; title: string; text: string }[] = 
   },
 ]
 
-function Moment({ label, at, note }: { label: string; at: string; note?: string }) {
-  const now = useNow(15_000, serverNow)
+function Moment({ label, at, note, isPast = false }: { label: string; at: string; note?: string; isPast?: boolean }) {
+  const clock = useNow(15_000, serverNow)
+  // The two clocks are compared to the second only: what has happened is not in the future.
+  const now = isPast ? Math.max(clock, Date.parse(at)) : clock
   return (
     <div>
       <dt>
@@ -100,9 +102,9 @@ export function SecurityPage({ person }: { person: Person }) {
                 <span class="small muted">{person.roles.map(roleText).join(', ')}</span>
               </dd>
             </div>
-            <Moment label="Password entered" at={own.authTime} />
-            <Moment label="Session started" at={own.createdAt} />
-            <Moment label="Last activity" at={own.lastSeenAt} note="noted once a minute" />
+            <Moment label="Password entered" at={own.authTime} isPast />
+            <Moment label="Session started" at={own.createdAt} isPast />
+            <Moment label="Last activity" at={own.lastSeenAt} note="noted once a minute" isPast />
             <Moment label="Ends without activity" at={own.idleTimeoutAt} />
             <Moment label="Ends in any case" at={own.absoluteTimeoutAt} />
           </dl>

@@ -28,7 +28,11 @@ export function UnreachablePage({ refusal }: { refusal: Refusal }) {
         <div class="page page-narrow">
           <OfflineBanner />
           <h1>The bank does not answer right now</h1>
-          <Failure refusal={shown} onRetry={retry} />
+          <Failure
+            refusal={shown}
+            text="Nothing was lost, and if you were signed in, you still are. It usually takes a few seconds."
+            onRetry={retry}
+          />
         </div>
       </main>
       <Footer />
