@@ -85,7 +85,14 @@ export function createTally(
   }
 
   function endFile(ok: boolean, name: string, directive: string, rest: string): void {
-    file = name || file
+    if (!name.endsWith('.ts')) {
+      // Not a file's own verdict: tap says so of the run, after a file had to be ended.
+      file = 'tap'
+      if (!ok) report(add(name, 'failed', ''))
+      ofFile = []
+      return
+    }
+    file = name
     const skip = /^SKIP\S*\s*(.*)/i.exec(directive)
     if (skip !== null && ofFile.length === 0) add(file, 'skipped', skip[1] || 'no reason given')
     else if (!ok && count('failed') === 0) report(add('the file itself', 'failed', ''))

@@ -109,6 +109,8 @@ function javaOptions(home: string): string[] {
     '-Djava.util.concurrent.ForkJoinPool.common.threadFactory=io.quarkus.bootstrap.forkjoin.QuarkusForkJoinWorkerThreadFactory',
     '-Djava.util.logging.manager=org.jboss.logmanager.LogManager',
     ...[`-Dkc.home.dir=${home}`, `-Djboss.server.config.dir=${join(home, 'conf')}`],
+    // After a restart of PostgreSQL each pooled connection would fail one request first.
+    '-Dquarkus.datasource.jdbc.foreground-validation-interval=250ms',
     ...['-Dpicocli.disable.closures=true', '-Dquarkus-log-max-startup-records=10000'],
   ]
 }
