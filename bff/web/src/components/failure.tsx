@@ -36,7 +36,7 @@ export function RetryButton(props: { after: number | undefined; onRetry: () => v
   }, [left, onRetry])
   return (
     <p class="actions">
-      <button type="button" class="button button-quiet" onClick={onRetry}>
+      <button type="button" class="button button-quiet" onClick={() => onRetry()}>
         {label}
       </button>
       {left !== undefined && left > 0 && <span class="small muted">or wait: in {left} s it happens by itself</span>}

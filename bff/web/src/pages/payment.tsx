@@ -78,7 +78,7 @@ function Facts({ payment, account }: { payment: Payment; account: Account | unde
       </div>
       {account !== undefined && (
         <div class="facts-total">
-          <dt>{payment.state === 'held' ? 'Available now' : `New balance of ${account.name}`}</dt>
+          <dt>{payment.state === 'held' ? 'Available now' : 'Balance now'}</dt>
           <dd>
             <Amount money={payment.state === 'held' ? account.available : account.posted} />
           </dd>
