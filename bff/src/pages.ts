@@ -4,7 +4,7 @@ import fp from 'fastify-plugin'
 import { isNavigation } from './csrf.ts'
 
 /** Where the pages' only style sheet is served: nothing is inline, so the policy needs no exception. */
-export const pageStyles = '/oauth2/page.css'
+const pageStyles = '/oauth2/page.css'
 
 type Page = {
   title: string

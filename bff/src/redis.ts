@@ -3,7 +3,7 @@ import type { Logger, Metrics } from '@banking/telemetry'
 import { createClient, RESP_TYPES } from 'redis'
 
 /** What Redis answers, with binary-safe strings. */
-export type Reply = Buffer | number | null | Reply[]
+type Reply = Buffer | number | null | Reply[]
 
 /** Redis as the edge uses it: an answer within the time limit, or `sessions_unavailable`. */
 export type Redis = {

@@ -4,7 +4,7 @@ import type { Redis } from './redis.ts'
 export type EndReason = 'idle' | 'absolute' | 'ended'
 
 /** What is stored about a session. Its content is sealed: a store sees bytes, numbers and a hash. */
-export type StoredSession = {
+type StoredSession = {
   /** Grows with every change: the fence that a write must name. */
   version: number
   sealed: Buffer
@@ -13,7 +13,7 @@ export type StoredSession = {
 }
 
 /** A session that is over leaves its reason for a while. */
-export type Found = StoredSession | { endedBy: EndReason } | undefined
+type Found = StoredSession | { endedBy: EndReason } | undefined
 
 /**
  * Where sessions live. `id` is the hash of the cookie's derived id, times are epoch ms, durations ms. Whoever cannot

@@ -34,7 +34,7 @@ export function sessionCookieOf(request: FastifyRequest): string | undefined {
 }
 
 /** 401 of the BFF's own: the only 401 that a browser ever sees. */
-export function loginRequired(reason: EndReason | 'none') {
+function loginRequired(reason: EndReason | 'none') {
   return problem('login_required', undefined, {
     extensions: { reason },
     headers: { 'www-authenticate': 'Cookie realm="session"' },

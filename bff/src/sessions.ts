@@ -14,7 +14,7 @@ export type SessionTimes = {
 }
 
 /** The sealed part of a session. Times are epoch ms. */
-export type SessionRecord = {
+type SessionRecord = {
   person: Person
   tokens: Tokens
   /** When the access token was asked for: with `expiresAt` it gives its lifetime. */
@@ -32,7 +32,7 @@ export type Session = SessionRecord & {
   lastSeenAt: number
 }
 
-export type Lookup = { session: Session } | { over: EndReason | 'none' }
+type Lookup = { session: Session } | { over: EndReason | 'none' }
 
 /** The life of sessions: begun at a login, kept alive by what a person does, refreshed, ended. */
 export type Sessions = {

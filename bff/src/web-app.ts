@@ -5,7 +5,7 @@ import type { FastifyInstance, FastifyReply } from 'fastify'
 import { unbuiltPage } from './pages.ts'
 
 /** The addresses of the web app. Each is the same static shell: it needs no cookie, its script decides what to show. */
-export const webAppPaths = ['/', '/accounts/:id', '/pay', '/payments/:id', '/notifications', '/security'] as const
+const webAppPaths = ['/', '/accounts/:id', '/pay', '/payments/:id', '/notifications', '/security'] as const
 /** Files that browsers ask for by a fixed name. */
 const namedFiles = ['/favicon.svg', '/favicon.ico', '/robots.txt', '/manifest.webmanifest']
 

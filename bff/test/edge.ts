@@ -18,7 +18,7 @@ import { alice, type Person, type TestProvider, testProvider } from './provider.
 
 export const origin = 'http://localhost:3000'
 
-export type Seen = { method: string; url: string; headers: IncomingMessage['headers']; raw: string[]; body: string }
+type Seen = { method: string; url: string; headers: IncomingMessage['headers']; raw: string[]; body: string }
 
 /** A service behind the edge, on a real socket; it notes what it was asked. */
 export async function testUpstream(
@@ -132,7 +132,7 @@ export async function edge(
 export type Browser = ReturnType<typeof browser>
 export type Edge = Awaited<ReturnType<typeof edge>>
 
-export async function clientKeyFile(t: Test, kids: readonly string[] = ['client-1']): Promise<string> {
+async function clientKeyFile(t: Test, kids: readonly string[] = ['client-1']): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'bff-'))
   t.teardown(() => rmSync(folder, { recursive: true }))
   const file = join(folder, 'client.json')

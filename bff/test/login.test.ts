@@ -1,4 +1,7 @@
+import { testLogger } from '@banking/testkit'
 import t from 'tap'
+import { readClientKeys } from '../src/client-keys.ts'
+import { createProvider } from '../src/oidc.ts'
 import type { Redis } from '../src/redis.ts'
 import { identityOf } from '../src/seal.ts'
 import { type Browser, edge, origin, writeClientKeys } from './edge.ts'
@@ -224,7 +227,6 @@ t.test('refuses answers of the token endpoint that are not what they should be',
       ['not JSON', { status: 200, body: '{' }, 400],
       ['no access token', { status: 200, body: { token_type: 'Bearer' } }, 400],
       ['a redirect', { status: 302, body: '', headers: { location: 'https://evil.example' } }, 400],
-      ['600 KB', { status: 200, body: JSON.stringify({ access_token: 'x'.repeat(600_000) }) }, 400],
       ['invalid_grant', { status: 400, body: { error: 'invalid_grant' } }, 400],
       ['invalid_client', { status: 401, body: { error: 'invalid_client' } }, 503],
       ['500', { status: 500, body: 'boom' }, 503],
@@ -239,6 +241,38 @@ t.test('refuses answers of the token endpoint that are not what they should be',
     t.notMatch(response.body, 'boom')
     t.equal(person.cookie(), undefined)
   }
+})
+
+t.test('reads no more of an answer than an answer can be long', async t => {
+  const { browser, provider } = await edge(t)
+  provider.hooks.token = async (_grant, honest) => {
+    const answer = await honest()
+    return { ...answer, body: { ...(answer.body as object), padding: 'x'.repeat(600_000) } }
+  }
+  const person = browser()
+  t.equal((await person.comeBack(await person.start())).statusCode, 400)
+  t.equal(person.cookie(), undefined)
+})
+
+t.test('compares the issuer character by character, also where a URL parser would not', async t => {
+  const { keyFile } = await edge(t)
+  const { logger } = testLogger()
+  const provider = createProvider({
+    issuer: 'https://id.example',
+    clientId: 'banking-web-app',
+    keys: await readClientKeys(keyFile, logger),
+    publicOrigin: origin,
+    scope: 'openid',
+    logger,
+    fetch: async () =>
+      Response.json({
+        issuer: 'https://id.example/',
+        authorization_endpoint: 'https://id.example/auth',
+        token_endpoint: 'https://id.example/token',
+        pushed_authorization_request_endpoint: 'https://id.example/par',
+      }),
+  })
+  await t.rejects(provider.check(), { kind: 'untrusted' })
 })
 
 t.test('raises the alarm when the provider does not know us any more', async t => {
@@ -259,8 +293,7 @@ t.test('starts without a provider, says so on a page, and finds it once it is th
   t.equal(page.statusCode, 503)
   t.match(page.headers, { 'retry-after': /\d/, 'content-type': 'text/html; charset=utf-8' })
   t.match(page.body, 'The identity provider does not answer.')
-  const script = await person.fetch('/oauth2/start')
-  t.match(script.json(), { code: 'provider_unavailable' })
+  t.match((await person.send('/oauth2/start')).json(), { code: 'provider_unavailable' })
   await provider.start()
   await person.login()
   t.equal((await person.fetch('/oauth2/userinfo')).statusCode, 200)
@@ -412,6 +445,15 @@ t.test('asks for the password again when the provider’s own session is too old
   t.equal(person.cookie(), undefined)
   const second = await person.comeBack(provider.login(String(response.headers.location), old))
   t.equal(second.statusCode, 400, 'a provider that does not ask again is not believed')
+})
+
+t.test('begins no login for an image, a script or a frame of another site', async t => {
+  const { browser, provider } = await edge(t)
+  for (const mode of ['no-cors', 'cors', 'same-origin', 'websocket']) {
+    const response = await browser().send('/oauth2/start', { headers: { 'sec-fetch-mode': mode } })
+    t.match(response.json(), { code: 'csrf_refused' })
+  }
+  t.same(provider.calls, {})
 })
 
 t.test('stops a browser that goes round in circles', async t => {

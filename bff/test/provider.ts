@@ -10,7 +10,7 @@ type Claims = Record<string, unknown>
 type Grant = 'authorization_code' | 'refresh_token' | 'exchange'
 
 /** Ways to misbehave: each may replace what an honest provider would have said. */
-export type Hooks = {
+type Hooks = {
   discovery?: (document: Claims) => Claims | Answer
   jwks?: (keys: JWK[]) => JWK[]
   par?: (parameters: URLSearchParams) => Answer | Promise<Answer>

@@ -149,13 +149,19 @@ t.test('tells a service only what the list allows', async t => {
   await person.fetch('/api/payments', {
     method: 'POST',
     payload: '{}',
-    headers: { ...dropped, ...passed, traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' },
+    headers: {
+      ...dropped,
+      ...passed,
+      traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+      'x-request-id': 'chosen-by-the-browser',
+    },
   })
   const got = seen[0]?.headers ?? {}
   for (const [name, value] of Object.entries(passed)) t.equal(got[name], value, `${name} is passed on`)
   for (const name of [...Object.keys(dropped), 'cookie'])
     if (name !== 'authorization') t.equal(got[name], undefined, `${name} stays here`)
   t.notMatch(got.authorization, 'of-the-browser')
+  t.not(got['x-request-id'], 'chosen-by-the-browser')
   t.match(got.traceparent, /^00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]$/)
   t.notMatch(got.traceparent, '0af7651916cd43dd8448eb211c80319c', 'the trace starts at the edge')
   const expected = [

@@ -24,7 +24,6 @@ const worthwhile = 60_000
 /** Where the provider sends the browser back to (RFC 6749 §4.1.2, RFC 9207). */
 export default async function callback(app: Server, options: CallbackOptions): Promise<void> {
   const { login, sessions, provider } = options
-  const logins = { begin: login.begin }
   app.get(
     '/oauth2/callback',
     {
@@ -38,9 +37,8 @@ export default async function callback(app: Server, options: CallbackOptions): P
     async (request, reply) => {
       const response = new URLSearchParams((request.raw.url as string).split('?')[1] ?? '')
       const state = response.get('state') ?? ''
-      const isSingle = [...response.keys()].every(name => response.getAll(name).length === 1)
-      const transaction = isSingle ? await login.take(request, reply, state) : undefined
-      if (transaction === undefined) return lost(request, reply, isSingle ? state : '')
+      const transaction = await login.take(request, reply, state)
+      if (transaction === undefined) return lost(request, reply, state)
       const restarted = parseState(state)?.restarted ?? true
       let result: Awaited<ReturnType<Provider['finish']>>
       try {
@@ -67,7 +65,7 @@ export default async function callback(app: Server, options: CallbackOptions): P
     loginAgain: boolean,
   ) => {
     const destination = { returnTo, ...(replaces === undefined ? {} : { replaces }) }
-    return reply.redirect(await logins.begin(request, reply, destination, { restarted: true, loginAgain }), 302)
+    return reply.redirect(await login.begin(request, reply, destination, { restarted: true, loginAgain }), 302)
   }
 
   /** No transaction: it expired, was used before, began in another browser, or somebody made the address up. */

@@ -34,6 +34,9 @@ export default async function start(
       },
     },
     async (request, reply) => {
+      // An image or script of another site could make us push requests at the provider for every visitor it has.
+      const mode = request.headers['sec-fetch-mode']
+      if (mode !== undefined && mode !== 'navigate') throw problem('csrf_refused')
       const returnTo = returnAddress(request.query.return_to, publicOrigin) ?? '/'
       const found = await sessions.find(sessionCookieOf(request))
       const restarted = request.query.again !== undefined

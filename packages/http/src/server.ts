@@ -45,7 +45,7 @@ export type ServerOptions = {
   bodyLimit?: number
   /** Translators of libraries' errors into problems; what they leave is a 500. */
   translators?: readonly Translator[]
-  /** Whether a `traceparent` from the caller is continued. The edge starts its own traces. */
+  /** Whether the caller's `traceparent` and `x-request-id` are continued. The edge starts its own. */
   continueTrace?: boolean
   /** Header fields of every answer, also of those that are given before a route is found. */
   headers?: Readonly<Record<string, string>>
@@ -71,7 +71,8 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     return503OnClosing: true,
     genReqId: request => {
       const given = request.headers['x-request-id']
-      return typeof given === 'string' && requestIdPattern.test(given) ? given : uuidv7()
+      const isKept = options.continueTrace !== false && typeof given === 'string' && requestIdPattern.test(given)
+      return isKept ? given : uuidv7()
     },
     http: { maxHeaderSize: 16 * 1024, headersTimeout: 10_000, requireHostHeader: true },
     frameworkErrors: (error, request, reply) => {
