@@ -14,7 +14,7 @@ export type Draft = {
 
 export type DraftField = Exclude<keyof Draft, 'kind'>
 
-export type Creditor = { iban: string; name: string } | { accountId: string; name: string }
+type Creditor = { iban: string; name: string } | { accountId: string; name: string }
 
 /** The body of `POST /api/payments`. */
 export type PaymentOrder = { debtorAccountId: string; creditor: Creditor; amount: Money; reference?: string }

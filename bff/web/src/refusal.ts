@@ -43,7 +43,7 @@ export function retryAfterSeconds(value: string | null, now: number): number | u
 }
 
 /** Where a refused payment is put right: at a field of the form, or nowhere on it. */
-export type RefusedField = 'from' | 'iban' | 'amount' | 'form'
+type RefusedField = 'from' | 'iban' | 'amount' | 'form'
 
 type Explanation = { field: RefusedField; text: string }
 

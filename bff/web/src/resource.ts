@@ -2,7 +2,7 @@ import { type ReadonlySignal, signal } from '@preact/signals'
 import { forgetWith } from './personal.ts'
 import { noAnswer, Refusal } from './refusal.ts'
 
-export type Loaded<T> = { data?: T; refusal?: Refusal; isLoading: boolean }
+type Loaded<T> = { data?: T; refusal?: Refusal; isLoading: boolean }
 
 export type Resource<T> = {
   state: ReadonlySignal<Loaded<T>>
@@ -17,7 +17,7 @@ type LoadOptions = { background: boolean; signal: AbortSignal }
 type Load<T> = (options: LoadOptions, known: T | undefined) => Promise<T>
 
 /** Something personal that is loaded, shown, refreshed, and forgotten with the session. */
-export function createResource<T>(load: Load<T>): Resource<T> {
+function createResource<T>(load: Load<T>): Resource<T> {
   const state = signal<Loaded<T>>({ isLoading: false })
   let current: AbortController | undefined
 

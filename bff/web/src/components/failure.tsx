@@ -21,8 +21,7 @@ export function Failure(props: { refusal: Refusal; text?: string; onRetry?: (() 
 }
 
 /** A button that also presses itself once, when the time has come that the server named. */
-export function RetryButton(props: { after: number | undefined; onRetry: () => void; label?: string }) {
-  const { after, onRetry, label = 'Try again' } = props
+function RetryButton({ after, onRetry }: { after: number | undefined; onRetry: () => void }) {
   const [left, setLeft] = useState(after)
   useEffect(() => {
     if (left === undefined) return
@@ -37,7 +36,7 @@ export function RetryButton(props: { after: number | undefined; onRetry: () => v
   return (
     <p class="actions">
       <button type="button" class="button button-quiet" onClick={() => onRetry()}>
-        {label}
+        Try again
       </button>
       {left !== undefined && left > 0 && <span class="small muted">or wait: in {left} s it happens by itself</span>}
     </p>
