@@ -1,5 +1,6 @@
 import { join, resolve } from 'node:path'
-import { app as appNamed, apps } from '@banking/contracts'
+import { apps } from '@banking/contracts'
+import { appFolders } from './apps.ts'
 import { type Flag, help, readFlags, unknown } from './flags.ts'
 import { partNames } from './parts/part.ts'
 import { developmentPorts } from './ports.ts'
@@ -52,7 +53,7 @@ function planOf(values: Map<string, string>, switches: Set<string>, rest: readon
       )}`,
     )
   const names = (values.get('only') ?? '').split(',').filter(name => name !== '')
-  const known = [...partNames, ...apps.map(({ name }) => name)]
+  const known = [...partNames, ...appFolders(root).map(({ name }) => name)]
   for (const name of names) if (!(known as string[]).includes(name)) throw new Error(unknown(name, known))
   const seconds = values.get('token-seconds')
   if (seconds !== undefined && !/^[1-9]\d{0,4}$/.test(seconds)) {
@@ -118,7 +119,7 @@ export function untilAsked(): { asked: Promise<void> } {
 
 function summary(status: Status, screen: Terminal, elapsed: number): void {
   const { style } = screen
-  const known = new Map<string, string>(apps.map(({ name }) => [name, appNamed(name).summary]))
+  const known = new Map<string, string>(apps.map(({ name, summary }) => [name, summary]))
   screen.say('')
   screen.table(
     ['part', 'program', 'from', 'address', 'ready in'],

@@ -9,7 +9,7 @@ import type { GuardMessage } from './process.ts'
  */
 const grace = 8_000
 const groups = new Map<number, NodeJS.Signals>()
-const files = new Set<string>()
+const files = new Map<string, number>()
 let mark = ''
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
@@ -17,7 +17,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal
 for await (const line of createInterface({ input: process.stdin })) {
   const message = JSON.parse(line) as GuardMessage
   if ('mark' in message) mark = message.mark
-  else if ('file' in message) files.add(message.file)
+  else if ('file' in message) files.set(message.file, message.pid)
   else if ('gone' in message) groups.delete(message.gone)
   else groups.set(message.group, message.signal)
 }
@@ -30,7 +30,7 @@ while (Date.now() < deadline && [...groups.keys()].some(group => send(-group, 0)
 }
 for (const group of groups.keys()) send(-group, 'SIGKILL')
 for (const pid of strays()) send(pid, 'SIGKILL')
-for (const file of files) rmSync(file, { force: true })
+for (const [file, pid] of files) if (isFrom(file, pid)) rmSync(file, { force: true })
 
 /** @returns whether there was anything to send it to. */
 function send(target: number, signal: NodeJS.Signals | 0): boolean {
@@ -57,5 +57,14 @@ function marked(value: string): number[] {
       .map(Number)
   } catch {
     return []
+  }
+}
+
+/** Whether a status file was written by this launcher, not by one that came after it. */
+function isFrom(file: string, pid: number): boolean {
+  try {
+    return (JSON.parse(readFileSync(file, 'utf8')) as { pid?: number }).pid === pid
+  } catch {
+    return false
   }
 }

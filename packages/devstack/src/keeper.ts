@@ -22,6 +22,8 @@ export type KeeperOptions = {
   /** One start that fails is the end of it: a part that never worked will not work by itself. */
   giveUp?: boolean
   onLine(line: string): void
+  /** What it says is shown as it says it, so a message about its end need not repeat it. */
+  isShown?: boolean
   onChange(state: { pid: number; ready: boolean; readyMs: number }): void
   say(text: string): void
 }
@@ -53,7 +55,8 @@ export function keep(options: KeeperOptions): Keeper {
       if (performance.now() - begin > 30_000) failures = 0
       failures++
       const pause = Math.min(10_000, 250 * 2 ** (failures - 1))
-      say(`${problem.message}\nIt is started again in ${pause / 1000} s.`)
+      const told = options.isShown === true ? (problem.message.split('\n')[0] ?? '') : problem.message
+      say(`${told}\nIt is started again in ${pause / 1000} s.`)
       const { promise, resolve } = Promise.withResolvers<void>()
       wake = resolve
       await Promise.race([promise, sleep(pause, undefined, { ref: false })])

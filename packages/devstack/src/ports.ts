@@ -3,7 +3,7 @@ import { randomInt } from 'node:crypto'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { apps, healthPortOf } from '@banking/contracts'
-import { commandOf } from './process.ts'
+import { commandOf, markName } from './process.ts'
 
 /** Where everything listens, on 127.0.0.1. */
 export type Ports = {
@@ -61,6 +61,34 @@ export function isFree(port: number): Promise<boolean> {
     server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
   })
 }
+
+/**
+ * Makes sure that nobody listens on these ports (port → who needs it). What an earlier run of the same state folder left
+ * is waited for: its guard may still be ending it.
+ * @throws Error that names every port that is taken, its owner, and what to do
+ */
+export async function claimPorts(wanted: ReadonlyMap<number, string>, state: string): Promise<void> {
+  const deadline = Date.now() + 12_000
+  const taken: string[] = []
+  for (const [port, name] of wanted) {
+    while (!(await isFree(port))) {
+      const owner = portOwner(port)
+      if (owner !== undefined && isLeftFrom(owner, state) && Date.now() < deadline) {
+        await new Promise(resolve => setTimeout(resolve, 200))
+        continue
+      }
+      const who =
+        owner === undefined ? 'a process of another user' : `process ${owner.pid}: ${owner.command.slice(0, 120)}`
+      const remedy = owner === undefined ? 'Stop it' : `Stop it (kill ${owner.pid})`
+      taken.push(`Port ${port}, which ${name} needs, is taken by ${who}. ${remedy}, then start again.`)
+      break
+    }
+  }
+  if (taken.length > 0) throw new Error(taken.join('\n'))
+}
+
+const isLeftFrom = (owner: PortOwner, state: string): boolean =>
+  read(() => readFileSync(`/proc/${owner.pid}/environ`, 'latin1'))?.includes(`${markName}=${state}#`) === true
 
 export type PortOwner = { pid: number; command: string }
 

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 /** What the launcher tells its guard, one JSON document a line. */
 export type GuardMessage =
   | { mark: string }
-  | { file: string }
+  | { file: string; pid: number }
   | { group: number; signal: NodeJS.Signals }
   | { gone: number }
 
@@ -18,7 +18,7 @@ export type Guard = {
   environment: Readonly<Record<string, string>>
   watch(group: number, signal: NodeJS.Signals): void
   forget(group: number): void
-  /** A file that must not outlive the launcher. */
+  /** A status file that must not outlive the launcher. */
   remove(file: string): void
   /** Ends the guard; what is still registered ends with it. */
   close(): Promise<void>
@@ -51,12 +51,16 @@ export type Running = {
   stop(): Promise<Exit>
 }
 
+/** The variable that marks every process of a run, whatever its group. */
+export const markName = 'BANKING_STACK'
+
 /** Variables that belong to the package manager that started us, not to the bank. */
 const foreign = /^(npm_|INIT_CWD$|NODE_OPTIONS$|TAP|_TAP|JAVA_OPTS|KC_)/
 
 /** Starts the guard; call it before the first {@link run}. */
 export function startGuard(state: string): Guard {
-  const mark = `BANKING_STACK=${state}#${process.pid}.${Date.now()}`
+  const value = `${state}#${process.pid}.${Date.now()}`
+  const mark = `${markName}=${value}`
   const messages = new Map<string, GuardMessage>()
   let closing = false
   let child = start()
@@ -82,13 +86,12 @@ export function startGuard(state: string): Guard {
     else messages.set(key, message)
     child.stdin?.write(`${JSON.stringify(message)}\n`)
   }
-  const [key, value] = split(mark)
   return {
     pid: () => child.pid ?? 0,
-    environment: { [key]: value },
+    environment: { [markName]: value },
     watch: (group, signal) => tell(`group ${group}`, { group, signal }),
     forget: group => tell(`gone ${group}`, { gone: group }),
-    remove: file => tell(`file ${file}`, { file }),
+    remove: file => tell(`file ${file}`, { file, pid: process.pid }),
     close: () =>
       new Promise(resolve => {
         closing = true
@@ -246,11 +249,6 @@ function parents(): { pid: number; started: string | undefined }[] {
   }
   const top = all.findLastIndex(({ runner }) => runner)
   return all.slice(0, top + 1)
-}
-
-const split = (pair: string): [string, string] => {
-  const at = pair.indexOf('=')
-  return [pair.slice(0, at), pair.slice(at + 1)]
 }
 
 /** A pipe that nobody reads any more must not end us before everything is stopped. */

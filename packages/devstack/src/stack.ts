@@ -1,19 +1,19 @@
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { AppName } from '@banking/contracts'
+import { type AppName, healthPortOf } from '@banking/contracts'
 import { type AppFolder, appFolders, appProgram, provideData, type Surroundings, topicsOf, webBuild } from './apps.ts'
+import { goldenCluster } from './golden.ts'
 import { type Keeper, keep } from './keeper.ts'
 import { clientKeys } from './keys.ts'
-import { cached, copyFolder } from './parts/artifacts.ts'
 import { kafkaPart } from './parts/kafka.ts'
 import { keycloakPart } from './parts/keycloak.ts'
 import { developmentPassword, type Origin, type Part, type PartName, partNames, type Site } from './parts/part.ts'
-import { clusterFolder, postgresPart, provideDatabase } from './parts/postgres.ts'
+import { postgresPart, provideDatabase, removeCluster } from './parts/postgres.ts'
 import { redisPart } from './parts/redis.ts'
 import { seed } from './people.ts'
-import { freePorts, isFree, type Ports, portOwner } from './ports.ts'
+import { claimPorts, type Ports } from './ports.ts'
 import { complete, type Guard, startGuard } from './process.ts'
-import { provideRealm, type Realm, readRealm, tuneRealm } from './realm.ts'
+import { provideRealm, readRealm, tuneRealm } from './realm.ts'
 import {
   type AppStatus,
   keysFolder,
@@ -75,7 +75,6 @@ export function chosen(root: string, names: readonly string[]): { parts: PartNam
  */
 export async function startStack(plan: Plan, screen: Terminal): Promise<Stack> {
   await refuseSecond(plan)
-  if (plan.fresh === true) await forget(plan.state)
   await mkdir(plan.state, { recursive: true, mode: 0o755 })
   const guard = startGuard(plan.state)
   guard.remove(statusFile(plan.state))
@@ -90,7 +89,7 @@ export async function startStack(plan: Plan, screen: Terminal): Promise<Stack> {
 
 /** Removes all data of a state folder; another run's folder inside it stays. */
 async function forget(state: string): Promise<void> {
-  await rm(await clusterFolder(state), { recursive: true, force: true })
+  await removeCluster(state)
   const entries = await readdir(state).catch(() => [])
   for (const entry of entries.filter(name => !/^(test|runner)/.test(name))) {
     await rm(join(state, entry), { recursive: true, force: true })
@@ -103,8 +102,6 @@ async function startGuarded(plan: Plan, screen: Terminal, guard: Guard): Promise
   const origin = `http://localhost:${ports.apps['bff']}`
   const keys = keysFolder(plan.state)
   const realm = plan.parts.includes('keycloak') ? await readRealm(plan.root, seed.people) : undefined
-  const seedFile = join(plan.state, 'seed.json')
-  await writeFile(seedFile, JSON.stringify(seed, null, 2))
 
   const postgres = postgresPart(site, ports.postgres, () => goldenCluster(site, realm))
   const keycloak = keycloakPart(site, {
@@ -126,7 +123,10 @@ async function startGuarded(plan: Plan, screen: Terminal, guard: Guard): Promise
   }
   const planned = partNames.filter(name => plan.parts.includes(name)).map(name => every[name])
   const issuer = `${keycloak.url}/realms/banking`
-  await refuseTakenPorts(plan, planned)
+  await claimPorts(wantedPorts(plan, planned), plan.state)
+  if (plan.fresh === true) await forget(plan.state)
+  const seedFile = join(plan.state, 'seed.json')
+  await writeFile(seedFile, JSON.stringify(seed, null, 2))
 
   const { origins, missing } = await locateAll(planned, screen)
   const [firstMissing] = missing
@@ -187,9 +187,17 @@ async function startGuarded(plan: Plan, screen: Terminal, guard: Guard): Promise
     )
   const web = folders.some(({ name }) => name === 'bff') ? provideWeb() : Promise.resolve()
   for (const app of folders) started.set(app.name, startApp(app))
-  const healthy = Promise.all([...started.values(), web]).then(() => {})
-  healthy.catch(() => {}) // the caller has it too
-  for (const one of started.values()) one.catch(() => {})
+  for (const one of [...started.values(), web]) one.catch(() => {}) // `healthy` tells
+  const healthy = allHealthy()
+  healthy.catch(() => {}) // whoever waits for it sees it
+
+  /** A part that fails is the end at once; of the apps each gets its chance. */
+  async function allHealthy(): Promise<void> {
+    await Promise.all(parts.map(({ name }) => started.get(name)))
+    const rest = await Promise.allSettled([...started.values(), web])
+    const reasons = rest.flatMap(result => (result.status === 'rejected' ? [(result.reason as Error).message] : []))
+    if (reasons.length > 0) throw new Error(reasons.join('\n\n'))
+  }
 
   async function startPart(part: Part): Promise<void> {
     const origin = origins.get(part.name)
@@ -237,11 +245,17 @@ async function startGuarded(plan: Plan, screen: Terminal, guard: Guard): Promise
   async function startApp(app: AppFolder): Promise<void> {
     const port = ports.apps[app.name] ?? 0
     const url = app.name === 'bff' ? origin : `http://127.0.0.1:${port}`
-    const row: AppStatus = { name: app.name, url, healthUrl: `http://127.0.0.1:${port + 1000}`, pid: 0, readyMs: 0 }
+    const row: AppStatus = {
+      name: app.name,
+      url,
+      healthUrl: `http://127.0.0.1:${healthPortOf(port)}`,
+      pid: 0,
+      readyMs: 0,
+    }
     status.apps.push(row)
     // Everything but Keycloak's keys is needed to begin; a service gets those with its first token.
     await needs(app.needs.filter(name => name !== 'keycloak'))
-    if (app.name === 'bff') await Promise.all([web, needs(['keycloak'])])
+    if (app.name === 'bff') await web
     const options = { superuser: postgres.url(), place, seedFile, state: plan.state }
     await provideData(guard, app, options, line => screen.log(app.name, line))
     if (stopping.signal.aborted) return
@@ -256,9 +270,11 @@ async function startGuarded(plan: Plan, screen: Terminal, guard: Guard): Promise
       },
       patience: 90_000,
       onLine: line => screen.log(app.name, line),
-      onChange: ({ pid, readyMs }) => {
+      isShown: true,
+      onChange: ({ pid, ready, readyMs }) => {
         Object.assign(row, { pid, readyMs })
         publish()
+        if (ready) screen.progress(app.name, `is ready after ${readyMs} ms`)
       },
       say: text => screen.log(app.name, text),
     })
@@ -276,10 +292,9 @@ async function startGuarded(plan: Plan, screen: Terminal, guard: Guard): Promise
         error => screen.log(app.name, error.message),
       )
     }
-    const ms = await keeper.started.catch(cause => {
+    await keeper.started.catch(cause => {
       throw new Error(`The app ${app.name} did not start. ${(cause as Error).message}`, { cause })
     })
-    screen.progress(app.name, `is ready after ${ms} ms`)
   }
 
   /** The pages: built once, then again at each change when somebody works on them. */
@@ -346,35 +361,15 @@ async function refuseSecond(plan: Plan): Promise<void> {
   )
 }
 
-async function refuseTakenPorts(plan: Plan, parts: readonly Part[]): Promise<void> {
+/** Ports by who needs them. */
+function wantedPorts(plan: Plan, parts: readonly Part[]): Map<number, string> {
   const wanted = new Map<number, string>()
   for (const part of parts) for (const port of part.ports) wanted.set(port, part.name)
   for (const name of plan.apps) {
     const port = plan.ports.apps[name] ?? 0
-    wanted.set(port, name).set(port + 1000, `${name} (health)`)
+    wanted.set(port, name).set(healthPortOf(port), `${name} (health)`)
   }
-  const patient = Date.now() + 12_000 // a guard may still be ending what a killed launcher left
-  const taken: string[] = []
-  for (const [port, name] of wanted) {
-    while (!(await isFree(port))) {
-      const owner = portOwner(port)
-      const isOurs =
-        owner !== undefined &&
-        (await readFile(`/proc/${owner.pid}/environ`, 'latin1').catch(() => '')).includes(
-          `BANKING_STACK=${plan.state}#`,
-        )
-      if (isOurs && Date.now() < patient) {
-        await new Promise(resolve => setTimeout(resolve, 200))
-        continue
-      }
-      const who =
-        owner === undefined ? 'a process of another user' : `process ${owner.pid}: ${owner.command.slice(0, 120)}`
-      const remedy = owner === undefined ? 'Stop it' : `Stop it (kill ${owner.pid})`
-      taken.push(`Port ${port}, which ${name} needs, is taken by ${who}. ${remedy}, then start again.`)
-      break
-    }
-  }
-  if (taken.length > 0) throw new Error(taken.join('\n'))
+  return wanted
 }
 
 /** Finds all parts at once, so that every one that is missing is reported, not only the first. */
@@ -396,49 +391,4 @@ async function locateAll(
     }),
   )
   return { origins, missing }
-}
-
-/**
- * A cluster that already holds Keycloak's tables and the imported realm, made once for each realm and kept: the import
- * takes Keycloak half a minute, a copy less than a second.
- */
-async function goldenCluster(site: Site, realm: Realm | undefined): Promise<string | undefined> {
-  if (realm === undefined || site.environment['KEYCLOAK_URL'] !== undefined) return undefined
-  return await cached(site, `golden-${realm.hash}`, async draft => {
-    site.progress('keycloak', 'making its database and importing the realm, once (about 20 s) …')
-    const ports = await freePorts()
-    const workshop: Site = { ...site, state: join(site.state, 'golden') }
-    await rm(workshop.state, { recursive: true, force: true })
-    await mkdir(workshop.state, { recursive: true })
-    const postgres = postgresPart(workshop, ports.postgres)
-    const keycloak = keycloakPart(workshop, {
-      port: ports.keycloak,
-      managementPort: ports.keycloakManagement,
-      database: () => postgres.url('keycloak', 'keycloak'),
-    })
-    const lift = async (part: Part) => {
-      await part.locate()
-      const { guard } = site
-      const quiet = { guard, name: part.name, onLine: () => {}, onChange: () => {}, say: () => {} }
-      const keeper = keep({ ...quiet, program: part.program, answers: part.answers, patience: 180_000, giveUp: true })
-      await keeper.started
-      return keeper
-    }
-    const database = await lift(postgres)
-    try {
-      await provideDatabase(postgres.url(), 'keycloak', 'keycloak')
-      const server = await lift(keycloak)
-      try {
-        await provideRealm(keycloak.administrator, realm)
-      } finally {
-        await server.stop()
-      }
-    } finally {
-      await database.stop()
-    }
-    const made = await clusterFolder(workshop.state)
-    await copyFolder(made, draft)
-    await rm(made, { recursive: true, force: true })
-    await rm(workshop.state, { recursive: true, force: true })
-  })
 }

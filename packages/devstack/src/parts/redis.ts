@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { createClient } from 'redis'
 import { complete, type Program } from '../process.ts'
 import { cached, fetchArtifact, megabytes, onPath, unzip } from './artifacts.ts'
-import type { Origin, Part, Site } from './part.ts'
+import { type Origin, type Part, reached, type Site } from './part.ts'
 
 const artifact = 'com.github.codemonstur:embedded-redis:1.4.3'
 
@@ -19,7 +19,13 @@ export function redisPart(site: Site, port: number): Part {
     ports: external === undefined ? [port] : [],
     async locate(): Promise<Origin> {
       if (external !== undefined) {
-        return { kind: 'external', program: 'Redis', version: await serverVersion(url), source: 'REDIS_URL', url }
+        return {
+          kind: 'external',
+          program: 'Redis',
+          version: await reached('REDIS_URL', serverVersion(url)),
+          source: 'REDIS_URL',
+          url,
+        }
       }
       const installed = await onPath(site, 'redis-server')
       const own = installed === undefined ? undefined : await programVersion(site, installed)
