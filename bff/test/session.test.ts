@@ -29,6 +29,22 @@ t.test('answers 401 with a reason to scripts, never a redirect', async t => {
   }
 })
 
+t.test('answers a page that asks who is there without an error when nobody is, and for nothing else', async t => {
+  const { browser, app } = await edge(t)
+  const person = browser()
+  const ask = (query: string) => person.fetch(`/oauth2/userinfo${query}`)
+  const nobody = await ask('?anonymous=1')
+  t.equal(nobody.statusCode, 200)
+  t.same(nobody.json(), { reason: 'none' })
+  t.equal(nobody.headers['cache-control'], 'no-store')
+  t.equal((await ask('?anonymous=0')).statusCode, 401)
+  t.equal((await app.inject('/oauth2/userinfo?anonymous=1')).statusCode, 403, 'only to our own script')
+  t.equal((await person.fetch('/api/payments/accounts?anonymous=1')).statusCode, 401)
+  await person.login(alice)
+  t.match((await ask('?anonymous=1')).json(), { sub: alice.sub, session: {} })
+  t.equal((await ask('?anonymous=2')).statusCode, 400)
+})
+
 t.test('takes nothing for a session but the cookie it has set', async t => {
   const { app, browser, redis } = await edge(t)
   const person = browser()

@@ -1,5 +1,6 @@
-import { problemContentType } from '@banking/contracts'
+import { Problem, problemContentType } from '@banking/contracts'
 import type { Server } from '@banking/http'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import type { Session } from '../sessions.ts'
 
@@ -18,22 +19,40 @@ const Userinfo = Type.Object({
     absoluteTimeoutAt: time,
   }),
 })
+const Nobody = Type.Object({ reason: Type.String({ description: 'how the last session ended, or none' }) })
+const Query = Type.Object({
+  anonymous: Type.Optional(Type.Literal('1', { description: 'nobody is an answer too: 200 with a reason, not 401' })),
+})
 const Refusal = Type.Object(
   { type: Type.String(), title: Type.String(), status: Type.Integer(), code: Type.String() },
   { additionalProperties: true, description: problemContentType },
 )
 
-/** Who is logged in and how long yet. Asking never extends the session. */
+/**
+ * Who is logged in and how long yet. Asking never extends the session. A page that must ask before it knows says
+ * `anonymous=1`: browsers report every 401 as an error on their console, and that nobody is there is none.
+ */
 export default async function userinfo(app: Server, options: { idle: number }): Promise<void> {
+  const findSession = async (request: FastifyRequest, reply: FastifyReply) => {
+    try {
+      await app.requireSession(request, reply)
+    } catch (error) {
+      const isAsked = (request.query as { anonymous?: unknown }).anonymous === '1'
+      if (!isAsked || !(error instanceof Problem) || error.code !== 'login_required') throw error
+      return reply.header('cache-control', 'no-store').send({ reason: error.extensions['reason'] })
+    }
+  }
+
   app.get(
     '/oauth2/userinfo',
     {
       exposeHeadRoute: false,
-      onRequest: app.requireSession,
+      onRequest: findSession,
       schema: {
         operationId: 'getUserinfo',
         summary: 'The person of this session and when it ends; needs X-CSRF: 1',
-        response: { 200: Userinfo, 401: Refusal, 403: Refusal, 503: Refusal },
+        querystring: Query,
+        response: { 200: Type.Union([Userinfo, Nobody]), 401: Refusal, 403: Refusal, 503: Refusal },
       },
     },
     async (request, reply) => {

@@ -52,7 +52,8 @@ let checkedAt = 0
 /** Now by the server's clock, as the times of the session are. */
 export const serverNow = (): number => Date.now() + clockSkew
 
-const isReason = (value: string): value is EndReason => ['none', 'idle', 'absolute', 'ended'].includes(value)
+const reasons: readonly string[] = ['none', 'idle', 'absolute', 'ended'] satisfies EndReason[]
+const reasonOf = (reason: string): EndReason => (reasons.includes(reason) ? (reason as EndReason) : 'ended')
 
 function signedIn(person: Person): void {
   const before = session.peek()
@@ -74,7 +75,8 @@ function end(reason: EndReason): void {
   warning.value = undefined
   // A cookie that vanished from a page that was signed in means that the session ended somewhere else.
   const why = reason === 'none' && before.kind === 'signed-in' ? 'ended' : reason
-  const notice = before.kind === 'loading' && why === 'none' ? kept<EndReason>('notice') : undefined
+  const isNew = before.kind === 'loading' || before.kind === 'unreachable'
+  const notice = isNew && why === 'none' ? kept<EndReason>('notice') : undefined
   if (notice !== undefined) drop('notice')
   session.value = { kind: 'signed-out', reason: notice ?? (before.kind === 'signed-out' ? before.reason : why) }
   forgetAll()
@@ -90,11 +92,15 @@ export function checkSession(): Promise<Refusal | undefined> {
 
 async function readUserinfo(): Promise<Refusal | undefined> {
   try {
-    const response = await call('/oauth2/userinfo', { background: true, timeout: 10_000 })
+    const response = await call('/oauth2/userinfo?anonymous=1', { background: true, timeout: 10_000 })
     const date = Date.parse(response.headers.get('date') ?? '')
     if (Number.isFinite(date)) clockSkew = date - Date.now()
-    const person = (await response.json()) as Person
+    const person = (await response.json()) as Person | { reason: string }
     checkedAt = Date.now()
+    if ('reason' in person) {
+      end(reasonOf(person.reason))
+      return undefined
+    }
     if (session.peek().kind !== 'signing-out') signedIn(person)
     return undefined
   } catch (error) {
@@ -189,7 +195,7 @@ export async function signOut(): Promise<void> {
 
 /** Starts the session's life in this tab: the first question, and the occasions on which it is asked again. */
 export function watchSession(): void {
-  onSessionEnd(reason => end(isReason(reason) ? reason : 'ended'))
+  onSessionEnd(reason => end(reasonOf(reason)))
   hear(message => {
     const state = session.peek()
     if (message.kind === 'signed-out') {
