@@ -1,5 +1,6 @@
 export { type Check, healthServer } from './health.ts'
 export { lists, page } from './paging.ts'
 export { asProblem, sendProblem, type Translator } from './problem-handler.ts'
+export { refusals } from './refusals.ts'
 export { serve } from './serve.ts'
 export { createServer, type Server, type ServerOptions } from './server.ts'

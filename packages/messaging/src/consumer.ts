@@ -2,6 +2,7 @@ import { type CloudEvent, type EventType, eventContentType } from '@banking/cont
 import { asDatabaseProblem, type Database } from '@banking/db'
 import { type Logger, type Metrics, parseTraceparent } from '@banking/telemetry'
 import type { TransactionSql } from 'postgres'
+import { DeadlineError, within } from './deadline.ts'
 import { PoisonMessage, readEvent } from './event.ts'
 import type { Delivery, Subscription, Transport } from './transport.ts'
 
@@ -23,6 +24,8 @@ export type ConsumerOptions = {
   metrics?: Metrics
 }
 
+/** ms for one effect: a connection that hangs must not hold the partition for ever. */
+const handlerDeadline = 30_000
 /** How often a handler may fail on one event before the event is set aside. */
 const tries = 5
 
@@ -65,12 +68,14 @@ export function startConsumer(options: ConsumerOptions): Subscription {
     const event = readEvent(delivery.value)
     const handler = event === undefined ? undefined : (options.handlers[event.type] as Handler<EventType> | undefined)
     if (event === undefined || handler === undefined) return 'skipped'
-    const fresh = await options.sql.begin(async sql => {
+    const work = options.sql.begin(async sql => {
       const rows = await sql`
         INSERT INTO inbox (consumer, event_id) VALUES (${group}, ${event.id}) ON CONFLICT DO NOTHING RETURNING 1`
       if (rows.length > 0) await handler(event, sql)
       return rows.length > 0
     })
+    // After the deadline it comes again; should the first try commit after all, the second finds its inbox row.
+    const fresh = await within(handlerDeadline, work)
     logger.debug(
       { type: event.type, event: event.id, fresh, traceId: parseTraceparent(event.traceparent)?.traceId },
       'event handled',
@@ -97,7 +102,10 @@ export function startConsumer(options: ConsumerOptions): Subscription {
       } catch (error) {
         if (error instanceof PoisonMessage) await setAside(delivery, error.reason, error.message)
         else {
-          if (asDatabaseProblem(error) !== undefined || countFailure(delivery) < tries) throw error
+          if (isOutage(error) || countFailure(delivery) < tries) {
+            handled?.inc({ topic: delivery.topic, outcome: 'failed' })
+            throw error
+          }
           logger.error({ err: error, topic: delivery.topic, offset: delivery.offset }, 'the handler keeps failing')
           // The error's message may quote data, and dead letters are read by more people than the log.
           await setAside(delivery, 'handler_failed', (error as Error).name)
@@ -109,3 +117,5 @@ export function startConsumer(options: ConsumerOptions): Subscription {
     },
   })
 }
+
+const isOutage = (error: unknown): boolean => error instanceof DeadlineError || asDatabaseProblem(error) !== undefined

@@ -4,12 +4,14 @@ import type { Logger } from '@banking/telemetry'
 import {
   type EachBatchPayload,
   type IHeaders,
+  type ISocketFactory,
   Kafka,
   type KafkaMessage,
   logLevel,
   Partitioners,
   type Producer,
 } from 'kafkajs'
+import { within } from './deadline.ts'
 import type { Delivery, Message, Subscription, Transport } from './transport.ts'
 
 export type KafkaOptions = {
@@ -26,6 +28,8 @@ export type KafkaOptions = {
   onCrash?: (error: Error) => void
   /** ms after which a dead consumer's partitions go to another. */
   sessionTimeout?: number
+  /** Opens the connections to brokers; tests lead them through a proxy. */
+  socketFactory?: ISocketFactory
 }
 
 const publishDeadline = 10_000
@@ -80,8 +84,9 @@ export function createKafkaTransport(options: KafkaOptions): Transport {
       try {
         await within(publishDeadline, sent)
       } catch (error) {
-        // An abandoned send must not go on trying behind the back of the caller, who will publish again.
-        if (error instanceof DeadlineError) dropProducer()
+        // An abandoned send must not go on trying behind the back of the caller, who will publish again; and after
+        // a broker that hung, kafkajs's own connection never comes back.
+        dropProducer()
         throw error
       }
     },
@@ -158,13 +163,14 @@ export async function createTopics(options: {
   }
 }
 
-function createClient(options: Pick<KafkaOptions, 'brokers' | 'clientId' | 'logger'>): Kafka {
+function createClient(options: Pick<KafkaOptions, 'brokers' | 'clientId' | 'logger' | 'socketFactory'>): Kafka {
   return new Kafka({
     brokers: [...options.brokers],
     clientId: options.clientId,
     connectionTimeout: 2_000,
     requestTimeout: 5_000,
     retry: { initialRetryTime: 100, maxRetryTime: 1_000, retries: 3 },
+    ...(options.socketFactory === undefined ? {} : { socketFactory: options.socketFactory }),
     logLevel: logLevel.WARN,
     // Its errors are attempts that it repeats by itself; what matters is logged here, once, in our words.
     logCreator: () => {
@@ -315,7 +321,8 @@ function isRetriable(error: unknown): boolean {
   if ((error as Error).name === 'KafkaJSNumberOfRetriesExceeded') return true
   let cause = error as { retriable?: boolean; cause?: unknown }
   while (cause.cause !== undefined && cause.cause !== null) cause = cause.cause as typeof cause
-  return cause.retriable === true
+  // A plain error of kafkajs's own: the connection broke before its handshake was over.
+  return cause.retriable === true || (cause as Error).message === 'Broker not connected'
 }
 
 function toKafka(message: Message): { key: string; value: string | Buffer; headers: IHeaders } {
@@ -335,23 +342,6 @@ function toDelivery(topic: string, partition: number, message: KafkaMessage, att
     headers: Object.fromEntries(headers),
     attempt,
   }
-}
-
-class DeadlineError extends Error {
-  constructor(ms: number) {
-    super(`no answer within ${ms} ms`)
-    this.name = 'DeadlineError'
-  }
-}
-
-async function within<T>(ms: number, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new DeadlineError(ms)), ms)
-  })
-  // After the deadline nobody waits for the work any more; its failure is not an unhandled one.
-  work.catch(() => {})
-  return Promise.race([work, late]).finally(() => clearTimeout(timer))
 }
 
 /** Waits for the end of a connection, but not for ever and not for its complaints. */

@@ -3,6 +3,7 @@ import { eventContentType } from '@banking/contracts'
 import type { Database } from '@banking/db'
 import type { Logger, Metrics } from '@banking/telemetry'
 import postgres from 'postgres'
+import { within } from './deadline.ts'
 import type { Message, Transport } from './transport.ts'
 
 type Sql = Database['sql']
@@ -29,6 +30,8 @@ const batchSize = 200
 const batchBytes = 512 * 1024
 const pollInterval = 500
 const longestPause = 5_000
+/** ms for one query; statements end after 10 s by themselves. */
+const queryDeadline = 15_000
 
 /**
  * Publishes the outbox, oldest first, and deletes what the broker has acknowledged. Of all relays of a database one
@@ -46,10 +49,22 @@ export function startRelay(options: RelayOptions): Relay {
   let wake = (): void => {}
   let notified = false
 
-  const session = leaderSession(options.sql, () => {
-    if (leading) logger.warn('lost the relay’s connection')
+  let session: Sql | undefined
+
+  /** A query in the session that holds the lock, or is to get it. */
+  const ask = <T>(query: (sql: Sql) => Promise<T>): Promise<T> => {
+    session ??= leaderSession(options.sql, closed => {
+      if (closed === session) leading = false
+    })
+    return within(queryDeadline, query(session))
+  }
+
+  const dropSession = async (): Promise<void> => {
+    const dropped = session
+    session = undefined
     leading = false
-  })
+    await dropped?.end({ timeout: 0 }).catch(error => logger.debug({ err: error }, 'a session did not end cleanly'))
+  }
   const notify = (): void => {
     // A relay that waits for the lock asks for it at each poll: soon enough.
     if (!leading) return
@@ -69,7 +84,7 @@ export function startRelay(options: RelayOptions): Relay {
 
   const lead = async (): Promise<boolean> => {
     if (leading) return true
-    const [row] = await session<{ locked: boolean }[]>`SELECT pg_try_advisory_lock(${lock}) AS locked`
+    const [row] = await ask(sql => sql<{ locked: boolean }[]>`SELECT pg_try_advisory_lock(${lock}) AS locked`)
     leading = row?.locked === true
     if (leading) logger.info('leading the relay')
     return leading
@@ -79,9 +94,11 @@ export function startRelay(options: RelayOptions): Relay {
   const relayBatch = async (): Promise<boolean> => {
     const now = Date.now()
     const waiting = [...blocked].filter(([, { until }]) => until > now).map(([topic]) => topic)
-    const rows = await session<Row[]>`
-      SELECT position, topic, key, event::text AS event FROM outbox
-      WHERE topic <> ALL (${waiting}) ORDER BY position LIMIT ${batchSize}`
+    const rows = await ask(
+      sql => sql<Row[]>`
+        SELECT position, topic, key, event::text AS event FROM outbox
+        WHERE topic <> ALL (string_to_array(${waiting.join()}, ',')) ORDER BY position LIMIT ${batchSize}`,
+    )
     for (const [topic, batch] of byTopic(rows)) {
       if (closing.signal.aborted) return false
       try {
@@ -95,7 +112,8 @@ export function startRelay(options: RelayOptions): Relay {
       }
       blocked.delete(topic)
       // Only what was acknowledged, by position: rows that appeared meanwhile are not touched.
-      await session`DELETE FROM outbox WHERE position = ANY (${batch.map(row => row.position.toString())}::bigint[])`
+      const positions = batch.map(row => row.position).join()
+      await ask(sql => sql`DELETE FROM outbox WHERE position = ANY (string_to_array(${positions}, ',')::bigint[])`)
       meters.published.inc({ topic }, batch.length)
     }
     return rows.length > 0
@@ -110,13 +128,14 @@ export function startRelay(options: RelayOptions): Relay {
         const more = (await lead()) && (await relayBatch())
         if (leading && Date.now() - measuredAt > 1_000) {
           measuredAt = Date.now()
-          await meters.measure(session)
+          await ask(meters.measure)
         }
         failures = 0
         if (more) continue
       } catch (error) {
-        // Whatever it was, ask for the lock again: in the same session that costs nothing.
-        leading = false
+        // Whatever it was, this session is not trusted again: with it goes the lock, for whoever is first.
+        if (leading) logger.warn('gave up the lead')
+        await dropSession()
         failures += 1
         if (closing.signal.aborted) break
         logger.warn({ err: error, failures }, 'the relay cannot use the database')
@@ -136,21 +155,23 @@ export function startRelay(options: RelayOptions): Relay {
     close: async () => {
       closing.abort()
       await done
-      leading = false
-      await session.end({ timeout: 5 }).catch(error => logger.warn({ err: error }, 'the relay did not end cleanly'))
+      await dropSession()
       await listening.then(it => it?.unlisten()).catch(() => {})
     },
   }
 }
 
 /** One connection of its own, since the lock lives and dies with it. */
-function leaderSession(sql: Sql, onclose: () => void): Sql {
+function leaderSession(sql: Sql, onclose: (session: Sql) => void): Sql {
   const { options } = sql
-  return postgres({
+  const session: Sql = postgres({
     ...(options as unknown as postgres.Options<{ bigint: postgres.PostgresType<bigint> }>),
     max: 1,
     max_lifetime: null,
-    onclose,
+    // Its look-up of array types at each connect rejects unheard when the connection ends just then.
+    fetch_types: false,
+    backoff: () => 0.2,
+    onclose: () => onclose(session),
     connection: {
       ...options.connection,
       application_name: `${options.connection.application_name} relay`,
@@ -160,6 +181,7 @@ function leaderSession(sql: Sql, onclose: () => void): Sql {
       tcp_keepalives_count: 3,
     },
   }) as Sql
+  return session
 }
 
 /** Batches per topic in the order of their first row; the first row is taken even when it alone is too large. */
@@ -199,7 +221,7 @@ function createMeters(metrics: Metrics): Meters {
     failures: metrics.counter('outbox_failures_total', 'Batches that could not be published.', ['topic']),
     measure: async sql => {
       const [row] = await sql<{ depth: number; lag: number }[]>`
-        SELECT (SELECT count(*) FROM (SELECT FROM outbox LIMIT 100000) AS some)::int AS depth,
+        SELECT (SELECT count(*) FROM (SELECT FROM outbox LIMIT 100000) AS waiting)::int AS depth,
                coalesce((SELECT extract(epoch FROM clock_timestamp() - created_at)
                          FROM outbox ORDER BY position LIMIT 1), 0)::float8 AS lag`
       depth.set(row?.depth ?? 0)
