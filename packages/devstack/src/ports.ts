@@ -95,7 +95,7 @@ export type PortOwner = { pid: number; command: string }
 /** The process that listens on a port, as far as this user may see it. */
 export function portOwner(port: number): PortOwner | undefined {
   const pid = process.platform === 'linux' ? listenerByProc(port) : listenerByLsof(port)
-  return pid === undefined ? undefined : { pid, command: commandOf(pid) || commandByPs(pid) }
+  return pid === undefined ? undefined : { pid, command: commandOf(pid) }
 }
 
 function listenerByProc(port: number): number | undefined {
@@ -120,9 +120,6 @@ const listenerByLsof = (port: number): number | undefined => {
   const text = read(() => execFileSync('lsof', ['-nP', `-iTCP:${port}`, '-sTCP:LISTEN', '-t'], { encoding: 'utf8' }))
   return text === undefined ? undefined : Number(text.split('\n')[0])
 }
-
-const commandByPs = (pid: number): string =>
-  read(() => execFileSync('ps', ['-o', 'command=', '-p', String(pid)], { encoding: 'utf8' }).trim()) ?? ''
 
 /** What has gone meanwhile, or belongs to somebody else, is simply not seen. */
 function read<T>(look: () => T): T | undefined {

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
@@ -199,7 +199,7 @@ export function isAlive(pid: number): boolean {
 
 type Stat = { state: string; parent: number; started: string }
 
-/** Linux: what /proc knows of a process. */
+/** What /proc knows of a process; nothing on systems without it. */
 function stat(pid: number): Stat | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8')
@@ -210,13 +210,24 @@ function stat(pid: number): Stat | undefined {
   }
 }
 
-/** The command line of a process, where /proc tells it. */
+/** The parent of a process; undefined when there is no such process. */
+export function parentOf(pid: number): number | undefined {
+  const parent = stat(pid)?.parent ?? Number(ps(pid, 'ppid='))
+  return Number.isInteger(parent) && parent > 0 ? parent : undefined
+}
+
+/** The command line of a process, empty when there is none. */
 export function commandOf(pid: number): string {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim()
   } catch {
-    return ''
+    return process.platform === 'linux' ? '' : ps(pid, 'command=')
   }
+}
+
+function ps(pid: number, column: string): string {
+  const { stdout } = spawnSync('ps', ['-o', column, '-p', String(pid)], { encoding: 'utf8' })
+  return (stdout ?? '').trim()
 }
 
 /**
@@ -240,14 +251,16 @@ export function watchParents(onBroken: () => void): () => void {
 }
 
 function parents(): { pid: number; started: string | undefined }[] {
-  const all: { pid: number; started: string | undefined; runner: boolean }[] = []
-  for (let pid = process.ppid; pid > 1 && all.length < 12; ) {
-    const facts = stat(pid)
-    all.push({ pid, started: facts?.started, runner: /\b(npx|npm|pnpm|pnpx)\b/.test(commandOf(pid)) })
-    if (facts === undefined) break
-    pid = facts.parent
+  const all: { pid: number; started: string | undefined; isRunner: boolean }[] = []
+  for (
+    let pid: number | undefined = process.ppid;
+    pid !== undefined && pid > 1 && all.length < 12;
+    pid = parentOf(pid)
+  ) {
+    const isRunner = /\b(npx|npm|pnpm|pnpx)\b/.test(commandOf(pid))
+    all.push({ pid, started: stat(pid)?.started, isRunner })
   }
-  const top = all.findLastIndex(({ runner }) => runner)
+  const top = all.findLastIndex(({ isRunner }) => isRunner)
   return all.slice(0, top + 1)
 }
 
