@@ -24,6 +24,7 @@ function renderPage({ title, text, action, next, requestId }: Page): string {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 ${next === undefined ? '' : `<meta http-equiv="refresh" content="${next.after};url=${escapeHtml(next.href)}">\n`}<title>${escapeHtml(title)} – Banking Local</title>
+<link rel="icon" href="data:,">
 <link rel="stylesheet" href="${pageStyles}">
 </head>
 <body>

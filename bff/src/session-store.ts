@@ -76,14 +76,11 @@ export function createSessionStore(redis: Redis): SessionStore {
   return {
     async find(id) {
       // Written together, answered together: one round trip.
-      const [fields, seen, reason] = await Promise.all([
-        redis.run('HMGET', record(id), 'v', 'd'),
-        redis.run('GET', idle(id)),
-        redis.run('GET', ended(id)),
-      ])
+      const [fields, seen] = await Promise.all([redis.run('HMGET', record(id), 'v', 'd'), redis.run('GET', idle(id))])
       const [version, sealed] = fields as (Buffer | null)[]
       if (version && sealed)
         return { version: Number(version), sealed, lastSeenAt: seen === null ? undefined : Number(seen) }
+      const reason = await redis.run('GET', ended(id))
       return reason === null ? undefined : { endedBy: String(reason) as EndReason }
     },
 

@@ -1,5 +1,5 @@
 import { createMetrics } from '@banking/telemetry'
-import { parts, sessionStoreConformance, testLogger } from '@banking/testkit'
+import { parts, sessionStoreConformance, testLogger, testProxy } from '@banking/testkit'
 import t, { type Test } from 'tap'
 import { connectRedis, type Redis } from '../src/redis.ts'
 import { createSessionStore } from '../src/session-store.ts'
@@ -9,15 +9,18 @@ const { redis: url } = parts(t, 'redis')
 async function connected(t: Test, address = url): Promise<Redis> {
   const redis = connectRedis({ url: address, logger: testLogger().logger, metrics: createMetrics('bff') })
   t.teardown(redis.close)
-  if (address === url)
-    while (
-      !(await redis.check().then(
-        () => true,
-        () => false,
-      ))
-    )
-      await new Promise(resolve => setTimeout(resolve, 20))
+  if (address === url) await answers(redis)
   return redis
+}
+
+const isThere = (redis: Redis): Promise<boolean> =>
+  redis.check().then(
+    () => true,
+    () => false,
+  )
+
+async function answers(redis: Redis): Promise<void> {
+  while (!(await isThere(redis))) await new Promise(resolve => setTimeout(resolve, 20))
 }
 
 /** Redis has no clock that could be moved, but every key that may pass away has its time left. */
@@ -39,4 +42,19 @@ void sessionStoreConformance(t, async t => {
     unreachable: createSessionStore(await connected(t, 'redis://127.0.0.1:1')),
     advance: (id, ms) => advance(redis, id, ms),
   }
+})
+
+t.test('queues nothing while there is no connection: a write that failed never happens later', async t => {
+  const { hostname, port } = new URL(url)
+  const link = await testProxy(t, { host: hostname, port: Number(port) })
+  const redis = await connected(t, `redis://127.0.0.1:${link.port}`)
+  const direct = await connected(t)
+  const key = `test:${process.pid}`
+  await answers(redis)
+  link.cut()
+  while (await isThere(redis)) await new Promise(resolve => setTimeout(resolve, 5))
+  await t.rejects(redis.run('SET', key, 'late'), { code: 'sessions_unavailable' })
+  await link.mend()
+  await answers(redis)
+  t.equal(await direct.run('GET', key), null)
 })

@@ -197,7 +197,7 @@ t.test('ends eight hours after the person proved who they are, however busy they
   while (provider.revoked.length === 0) await new Promise(resolve => setTimeout(resolve, 5))
 })
 
-t.test('refreshes once for 50 requests at the end of the token, and exchanges once', async t => {
+t.test('refreshes once for 50 requests at the end of the token, and exchanges once per service', async t => {
   const { browser, advance, provider } = await edge(t)
   for (const rotate of [false, true]) {
     provider.settings.rotate = rotate
@@ -206,10 +206,12 @@ t.test('refreshes once for 50 requests at the end of the token, and exchanges on
     await payments(person)
     const before = { ...provider.calls }
     advance(6 * minute)
-    const responses = await Promise.all(Array.from({ length: 50 }, () => payments(person)))
+    const responses = await Promise.all(
+      Array.from({ length: 50 }, (_, i) => person.fetch(i % 2 === 0 ? '/api/payments/accounts' : '/api/customers/me')),
+    )
     t.same(new Set(responses.map(response => response.statusCode)), new Set([200]))
     t.equal((provider.calls['refresh_token'] ?? 0) - (before['refresh_token'] ?? 0), 1)
-    t.equal((provider.calls['exchange'] ?? 0) - (before['exchange'] ?? 0), 1)
+    t.equal((provider.calls['exchange'] ?? 0) - (before['exchange'] ?? 0), 2)
     advance(6 * minute)
     t.equal((await payments(person)).statusCode, 200, 'the refreshed session was kept')
   }
@@ -328,7 +330,7 @@ t.test('uses what another replica has refreshed', async t => {
     provider,
     clientKeyFile: keyFile,
     sessionKeys: config.sessionKeys,
-    upstreams: { payment: config.upstreams[0]?.origin ?? '' },
+    upstreams: { payment: config.upstreams[0]?.origin ?? '', customer: config.upstreams[0]?.origin ?? '' },
   })
   const one = first.browser()
   await one.login()
@@ -338,6 +340,8 @@ t.test('uses what another replica has refreshed', async t => {
   t.equal((await payments(one)).statusCode, 200)
   t.equal((await payments(two)).statusCode, 200)
   t.same([provider.calls['refresh_token'], provider.calls['exchange']], [1, 1])
+  t.equal((await two.fetch('/api/customers/me')).statusCode, 200, 'also for a service it has no token for yet')
+  t.same([provider.calls['refresh_token'], provider.calls['exchange']], [1, 2])
 })
 
 t.test('never gives one person the token of another, however many ask at once', async t => {
@@ -496,7 +500,7 @@ t.test('Redis away is 503 with the cookie untouched, and the session lives on', 
   t.equal(page.statusCode, 503)
   t.match(page.body, 'you are still logged in')
   t.equal((await app.inject('/oauth2/jwks')).statusCode, 200, 'what needs no session goes on')
-  link.mend()
+  await link.mend()
   while ((await person.fetch('/oauth2/userinfo')).statusCode === 503)
     await new Promise(resolve => setTimeout(resolve, 20))
   t.equal((await payments(person)).statusCode, 200)
@@ -513,7 +517,7 @@ t.test('Redis that hangs is 503 as well, for each of many requests at once', asy
     line['msg'] === 'request' && line['status'] === 503 ? [Number(line['ms'])] : [],
   )
   t.equal(waits.length, 50)
-  link.mend()
+  await link.mend()
   while ((await payments(person)).statusCode === 503) await new Promise(resolve => setTimeout(resolve, 20))
   t.equal((await payments(person)).statusCode, 200)
 })
@@ -531,7 +535,7 @@ t.test('a refresh that cannot be written is written as soon as Redis is back', a
   link.cut()
   gate.open()
   await new Promise(resolve => setTimeout(resolve, 300))
-  link.mend()
+  await link.mend()
   t.equal((await refreshing).statusCode, 200)
   advance(6 * minute)
   t.equal((await payments(person)).statusCode, 200, 'the rotated token was not lost')
