@@ -65,72 +65,102 @@ exports[`bff/test/pages.test.ts > TAP > publishes the document of its own routes
       "get": {
         "operationId": "getUserinfo",
         "summary": "The person of this session and when it ends; needs X-CSRF: 1",
+        "parameters": [
+          {
+            "schema": {
+              "type": "string",
+              "enum": [
+                "1"
+              ]
+            },
+            "in": "query",
+            "name": "anonymous",
+            "required": false,
+            "description": "nobody is an answer too: 200 with a reason, not 401"
+          }
+        ],
         "responses": {
           "200": {
             "description": "Default Response",
             "content": {
               "application/json": {
                 "schema": {
-                  "type": "object",
-                  "required": [
-                    "sub",
-                    "name",
-                    "givenName",
-                    "roles",
-                    "session"
-                  ],
-                  "properties": {
-                    "sub": {
-                      "type": "string"
-                    },
-                    "name": {
-                      "type": "string"
-                    },
-                    "givenName": {
-                      "type": "string"
-                    },
-                    "email": {
-                      "type": "string"
-                    },
-                    "roles": {
-                      "type": "array",
-                      "items": {
-                        "type": "string"
-                      }
-                    },
-                    "session": {
+                  "anyOf": [
+                    {
                       "type": "object",
                       "required": [
-                        "createdAt",
-                        "authTime",
-                        "lastSeenAt",
-                        "idleTimeoutAt",
-                        "absoluteTimeoutAt"
+                        "sub",
+                        "name",
+                        "givenName",
+                        "roles",
+                        "session"
                       ],
                       "properties": {
-                        "createdAt": {
-                          "type": "string",
-                          "format": "date-time"
+                        "sub": {
+                          "type": "string"
                         },
-                        "authTime": {
-                          "type": "string",
-                          "format": "date-time"
+                        "name": {
+                          "type": "string"
                         },
-                        "lastSeenAt": {
-                          "type": "string",
-                          "format": "date-time"
+                        "givenName": {
+                          "type": "string"
                         },
-                        "idleTimeoutAt": {
-                          "type": "string",
-                          "format": "date-time"
+                        "email": {
+                          "type": "string"
                         },
-                        "absoluteTimeoutAt": {
+                        "roles": {
+                          "type": "array",
+                          "items": {
+                            "type": "string"
+                          }
+                        },
+                        "session": {
+                          "type": "object",
+                          "required": [
+                            "createdAt",
+                            "authTime",
+                            "lastSeenAt",
+                            "idleTimeoutAt",
+                            "absoluteTimeoutAt"
+                          ],
+                          "properties": {
+                            "createdAt": {
+                              "type": "string",
+                              "format": "date-time"
+                            },
+                            "authTime": {
+                              "type": "string",
+                              "format": "date-time"
+                            },
+                            "lastSeenAt": {
+                              "type": "string",
+                              "format": "date-time"
+                            },
+                            "idleTimeoutAt": {
+                              "type": "string",
+                              "format": "date-time"
+                            },
+                            "absoluteTimeoutAt": {
+                              "type": "string",
+                              "format": "date-time"
+                            }
+                          }
+                        }
+                      }
+                    },
+                    {
+                      "type": "object",
+                      "required": [
+                        "reason"
+                      ],
+                      "properties": {
+                        "reason": {
                           "type": "string",
-                          "format": "date-time"
+                          "description": "how the last session ended, or none"
                         }
                       }
                     }
-                  }
+                  ]
                 }
               }
             }
