@@ -22,7 +22,9 @@ const sources: Source[] = globSync(['bff/src/**/*.ts', 'services/*/src/**/*.ts',
   cwd: root,
 }).map(path => {
   const text = readFileSync(join(root, path), 'utf8')
-  const imports = [...text.matchAll(/^(?:import|export)\b[^'"]*?['"]([^'"]+)['"]/gm)].map(match => match[1] ?? '')
+  const imports = [...text.matchAll(/^(?:import|export)\b(?:[^'"]*?\bfrom)?\s*['"]([^'"]+)['"]/gm)].map(
+    match => match[1] ?? '',
+  )
   const [top = '', name = ''] = path.split('/')
   return { path, folder: top === 'bff' ? 'bff' : `${top}/${name}`, text, imports }
 })
@@ -98,7 +100,7 @@ t.test('every service has the same file names', async t => {
     for (const file of ['README.md', 'package.json', 'drizzle.config.ts', 'migrations/meta/_journal.json']) {
       t.ok(existsSync(join(root, 'services', name, file)), `services/${name}/${file}`)
     }
-    for (const file of ['server', 'app', 'config', 'migrate', 'seed', 'tables', 'events', name, `${name}-store`]) {
+    for (const file of ['server', 'app', 'config', 'migrate', 'seed', 'tables', name, `${name}-store`]) {
       t.ok(existsSync(join(root, 'services', name, 'src', `${file}.ts`)), `services/${name}/src/${file}.ts`)
     }
     t.ok(existsSync(join(root, 'services', name, 'test', 'openapi.test.ts')), `services/${name}/test/openapi.test.ts`)

@@ -52,10 +52,10 @@ export async function newPerson(browser: Browser): Promise<Person> {
   const context = await browser.newContext({ locale: 'en-GB', viewport: { width: 1280, height: 900 } })
   const complaints: string[] = []
   const page = await context.newPage()
-  await page.addInitScript(() => {
-    document.addEventListener('securitypolicyviolation', event =>
-      console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`),
-    )
+  // Runs in the page, before any of its own scripts.
+  await page.addInitScript({
+    content: `document.addEventListener('securitypolicyviolation', event =>
+      console.error('CSP: ' + event.violatedDirective + ' ' + event.blockedURI))`,
   })
   page.on('console', message => {
     if (message.type() === 'error' || message.type() === 'warning')
@@ -74,7 +74,7 @@ export async function recorder(t: Test, target: { host: string; port: number }):
   const server: Server = createServer(client => {
     const upstream = connect(target.port, target.host)
     client.on('error', () => upstream.destroy()).pipe(upstream)
-    upstream.on('error', () => client.destroy()).on('data', chunk => chunks.push(chunk))
+    upstream.on('error', () => client.destroy()).on('data', chunk => chunks.push(Buffer.from(chunk)))
     upstream.pipe(client)
   })
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))

@@ -96,5 +96,6 @@ function refusalOf(access: Exclude<Access, 'public'>, principal: Principal, purp
   return undefined
 }
 
+/** Printable, and long enough to say something: it is read by people who ask why. */
 const isPurpose = (value: unknown): boolean =>
-  typeof value === 'string' && value.trim() !== '' && value.length <= 200 && !/[^\x20-\x7e]/.test(value)
+  typeof value === 'string' && /^[\x21-\x7e][\x20-\x7e]{7,199}$/.test(value)

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type AppName, apps, auditTopic, healthPortOf, topicOf, webClient } from '@banking/contracts'
-import { clientKeys, sessionKeyFile } from './keys.ts'
+import { clientKeys, sealingKeyFile } from './keys.ts'
 import type { PartName } from './parts/part.ts'
 import { provideDatabase } from './parts/postgres.ts'
 import type { Ports } from './ports.ts'
@@ -64,7 +64,7 @@ export async function appProgram(app: AppFolder, place: Surroundings): Promise<P
     TOPIC_PREFIX: '',
     KAFKAJS_NO_PARTITIONER_WARNING: '1',
   }
-  const own = app.name === 'bff' ? await edgeEnvironment(place) : { DATABASE_URL: place.database(app.name, app.name) }
+  const own = app.name === 'bff' ? await edgeEnvironment(place) : await serviceEnvironment(app.name, place, app.name)
   return {
     name: app.name,
     command: process.execPath,
@@ -72,6 +72,14 @@ export async function appProgram(app: AppFolder, place: Surroundings): Promise<P
     cwd: place.root,
     env: { ...common, ...own },
     grace: 15_000,
+  }
+}
+
+/** What a service and the processes that prepare its data are told, each with its own role. */
+async function serviceEnvironment(name: AppName, place: Surroundings, role: string): Promise<Record<string, string>> {
+  return {
+    DATABASE_URL: place.database(name, role),
+    ...(name === 'customer' ? { PII_KEY_FILE: await sealingKeyFile(place.keys, 'pii') } : {}),
   }
 }
 
@@ -84,7 +92,7 @@ async function edgeEnvironment(place: Surroundings): Promise<Record<string, stri
     PUBLIC_ORIGIN: place.origin,
     CLIENT_ID: webClient,
     CLIENT_KEY_FILE: join(place.keys, 'bff.json'),
-    SESSION_KEY_FILE: await sessionKeyFile(place.keys),
+    SESSION_KEY_FILE: await sealingKeyFile(place.keys, 'session'),
     REDIS_URL: place.redis,
     ...Object.fromEntries(upstreams),
   }
@@ -102,7 +110,10 @@ export async function provideData(
 ): Promise<void> {
   if (app.name === 'bff') return
   const isNew = await provideDatabase(options.superuser, app.name)
-  const env = { DATABASE_URL: options.place.database(app.name, `${app.name}_owner`), SEED_FILE: options.seedFile }
+  const env = {
+    ...(await serviceEnvironment(app.name, options.place, `${app.name}_owner`)),
+    SEED_FILE: options.seedFile,
+  }
   for (const step of ['migrate', 'seed']) {
     const file = join(app.folder, `src/${step}.ts`)
     if (!existsSync(file)) continue

@@ -15,9 +15,9 @@ export async function clientKeys(folder: string, name: string): Promise<KeySet> 
   })) as KeySet
 }
 
-/** The keys that seal sessions in `<folder>/session.json`, made on first use. @returns its path */
-export async function sessionKeyFile(folder: string): Promise<string> {
-  const file = join(folder, 'session.json')
+/** Sealing keys for one purpose in `<folder>/<name>.json`, made on first use. @returns its path */
+export async function sealingKeyFile(folder: string, name: 'session' | 'pii'): Promise<string> {
+  const file = join(folder, `${name}.json`)
   await provided(file, async () => {
     const kid = randomBytes(9).toString('base64url')
     return { current: kid, keys: { [kid]: randomBytes(32).toString('base64url') } }
