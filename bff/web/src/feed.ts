@@ -43,11 +43,11 @@ export const feeds = createResources<Feed>(async (id, options, known) => {
  * The next older postings of an account, by keyset.
  * @throws Refusal
  */
-export async function loadOlder(id: string): Promise<void> {
+export async function loadOlder(id: string, options: { background: boolean }): Promise<void> {
   const feed = feeds.of(id)
   const { data } = feed.state.peek()
   if (data?.next === undefined) return
-  const page = await pageOf(id, data.next, { background: false })
+  const page = await pageOf(id, data.next, options)
   const known = new Set(data.items.map(item => String(item.seq)))
   feed.change({
     items: [...data.items, ...page.items.filter(item => !known.has(String(item.seq)))],

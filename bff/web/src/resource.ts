@@ -34,7 +34,7 @@ function createResource<T>(load: Load<T>): Resource<T> {
       if (mine.signal.aborted) return
       const refusal = error instanceof Refusal ? error : noAnswer(error)
       // A failed refetch that nobody asked for leaves what is on the page alone.
-      const keepsQuiet = options.background === true && data !== undefined
+      const keepsQuiet = options.background === true && data !== undefined && state.peek().refusal === undefined
       state.value = {
         ...(data === undefined ? {} : { data }),
         ...(keepsQuiet ? {} : { refusal }),

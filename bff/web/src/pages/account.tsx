@@ -84,11 +84,11 @@ function Balances({ account }: { account: Account }) {
 function Older({ id, count, isFiltered }: { id: string; count: number; isFiltered: boolean }) {
   const [isBusy, setBusy] = useState(false)
   const [refusal, setRefusal] = useState<Refusal>()
-  async function load() {
+  async function load(options: { background: boolean }) {
     setBusy(true)
     setRefusal(undefined)
     try {
-      await loadOlder(id)
+      await loadOlder(id, options)
     } catch (error) {
       setRefusal(error instanceof Refusal ? error : noAnswer(error))
     }
@@ -98,7 +98,12 @@ function Older({ id, count, isFiltered }: { id: string; count: number; isFiltere
   return (
     <div class="older">
       {isFiltered && <p class="small muted">Searched the latest {count} entries.</p>}
-      <button type="button" class="button button-quiet" disabled={isBusy} onClick={() => void load()}>
+      <button
+        type="button"
+        class="button button-quiet"
+        disabled={isBusy}
+        onClick={() => void load({ background: false })}
+      >
         {isBusy ? 'Loading…' : 'Load older entries'}
       </button>
     </div>

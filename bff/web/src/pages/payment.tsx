@@ -123,7 +123,7 @@ function Held({ payment }: { payment: Payment }) {
           </button>
         </p>
       </Notice>
-      {refusal !== undefined && <Failure refusal={refusal} onRetry={cancel} />}
+      {refusal !== undefined && <Failure refusal={refusal} />}
       <dialog ref={dialog} class="dialog" aria-labelledby="cancel-title">
         <h2 id="cancel-title">Cancel this payment?</h2>
         <p>
