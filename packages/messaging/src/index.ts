@@ -1,6 +1,6 @@
 export { type ConsumerOptions, type Handler, type Handlers, startConsumer, type Transaction } from './consumer.ts'
 export { eventLimit, newEvent, PoisonMessage, readEvent } from './event.ts'
-export { createKafkaTransport, createTopics, type KafkaOptions } from './kafka.ts'
+export { createKafkaTransport, createTopics, deleteTopics, type KafkaOptions } from './kafka.ts'
 export { appendToOutbox, type Queryable } from './outbox.ts'
 export { type Relay, type RelayOptions, startRelay } from './relay.ts'
 export { inbox, outbox } from './tables.ts'

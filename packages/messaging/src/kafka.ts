@@ -163,6 +163,23 @@ export async function createTopics(options: {
   }
 }
 
+/** Removes topics and their `<topic>.dlq` with all that is in them: for tests, which leave nothing behind. */
+export async function deleteTopics(options: {
+  brokers: readonly string[]
+  prefix: string
+  topics: readonly string[]
+  logger: Logger
+}): Promise<void> {
+  const admin = createClient({ ...options, clientId: 'delete-topics' }).admin()
+  await admin.connect()
+  try {
+    const topics = options.topics.flatMap(topic => [options.prefix + topic, `${options.prefix + topic}.dlq`])
+    await admin.deleteTopics({ topics, timeout: 10_000 })
+  } finally {
+    await quietly(admin.disconnect(), options.logger)
+  }
+}
+
 function createClient(options: Pick<KafkaOptions, 'brokers' | 'clientId' | 'logger' | 'socketFactory'>): Kafka {
   return new Kafka({
     brokers: [...options.brokers],

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { parts, testLogger, testTransport, transportConformance } from '@banking/testkit'
 import t from 'tap'
-import { createKafkaTransport, createTopics } from '../src/index.ts'
+import { createKafkaTransport, createTopics, deleteTopics } from '../src/index.ts'
 
 await transportConformance(t, async t => {
   const topics = ['one', 'two'] as const
@@ -25,6 +25,7 @@ t.test('creates topics once and may be asked again', async t => {
   const { logger } = testLogger()
   await Promise.all([1, 2].map(() => createTopics({ brokers, prefix, topics: ['one'], logger })))
   await createTopics({ brokers, prefix, topics: ['one', 'two'], logger })
+  t.teardown(() => deleteTopics({ brokers, prefix, topics: ['one', 'two'], logger }))
   const transport = createKafkaTransport({ brokers, clientId: 'test', prefix, logger })
   t.teardown(() => transport.close())
   for (const topic of ['one', 'one.dlq', 'two', 'two.dlq'])

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { createKafkaTransport, createTopics, type Transport } from '@banking/messaging'
+import { createKafkaTransport, createTopics, deleteTopics, type Transport } from '@banking/messaging'
 import type { Test } from 'tap'
 import { testLogger } from './logger.ts'
 import { parts } from './parts.ts'
@@ -19,6 +19,7 @@ export async function testTransport(t: Test, topics: readonly string[]): Promise
   const prefix = `test-${randomBytes(6).toString('hex')}.`
   const { logger } = testLogger()
   await createTopics({ brokers, prefix, topics, logger })
+  t.teardown(() => deleteTopics({ brokers, prefix, topics, logger }))
   const open = (): Transport => {
     const transport = createKafkaTransport({ brokers, clientId: 'test', prefix, logger })
     t.teardown(() => transport.close())

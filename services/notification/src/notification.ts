@@ -1,7 +1,7 @@
 import { Money } from '@banking/contracts'
 import Type, { type Static } from 'typebox'
 
-export const categories = ['payment', 'welcome'] as const
+const categories = ['payment', 'welcome'] as const
 export type Category = (typeof categories)[number]
 
 /** What a page can link to; ids and the reader's own amount, never a name or the other side's account. */
