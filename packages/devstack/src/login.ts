@@ -1,4 +1,8 @@
+import { once } from 'node:events'
+import http, { type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
+import https from 'node:https'
 import { join, resolve } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { type AppName, apps, audienceOf, scopeOf, webClient } from '@banking/contracts'
 import { importJWK } from 'jose'
 import * as client from 'openid-client'
@@ -39,8 +43,7 @@ export async function signIn(
   )
   const callback = await browser.visit(landing)
   const value = browser.cookie(landing, '__Host-session')
-  if (value === undefined)
-    throw new Error(`The BFF did not log ${username} in: ${callback.status} ${await callback.text()}`)
+  if (value === undefined) throw new Error(`The BFF did not log ${username} in: ${callback.status} ${callback.text}`)
   return `__Host-session=${value}`
 }
 
@@ -130,22 +133,16 @@ class Browser {
     return this.#jars.get(address.hostname)?.get(name)
   }
 
-  async visit(address: URL, form?: URLSearchParams): Promise<Response> {
+  async visit(address: URL, form?: URLSearchParams): Promise<Page> {
     const jar = this.#jars.get(address.hostname) ?? new Map<string, string>()
     this.#jars.set(address.hostname, jar)
-    const cookies = [...jar].map(([name, value]) => `${name}=${value}`).join('; ')
-    const answer = await fetch(address, {
-      redirect: 'manual',
-      headers: { cookie: cookies, accept: 'text/html', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' },
-      ...(form === undefined ? {} : { method: 'POST', body: form }),
-      signal: AbortSignal.timeout(30_000),
-    })
-    for (const line of answer.headers.getSetCookie()) {
+    const page = await navigate(address, [...jar].map(([name, value]) => `${name}=${value}`).join('; '), form)
+    for (const line of page.headers['set-cookie'] ?? []) {
       const [, name = '', value = ''] = /^([^=]+)=([^;]*)/.exec(line) ?? []
       if (/max-age=0/i.test(line) || value === '') jar.delete(name)
       else jar.set(name, value)
     }
-    return answer
+    return page
   }
 
   /**
@@ -157,14 +154,14 @@ class Browser {
     let address = start
     let hasAnswered = false
     for (let step = 0; step < 12; step++) {
-      const location = answer.headers.get('location')
-      if (location !== null) {
+      const { location } = answer.headers
+      if (location !== undefined) {
         address = new URL(location, address)
         if (address.href.startsWith(end)) return address
         answer = await this.visit(address)
         continue
       }
-      const page = await answer.text()
+      const page = answer.text
       const action = /<form[^>]*id="kc-form-login"[^>]*action="([^"]+)"/.exec(page)?.[1]
       if (action === undefined || hasAnswered) {
         const said = /class="[^"]*(?:kc-feedback-text|input-error|instruction)[^"]*"[^>]*>\s*([^<]+)/.exec(page)?.[1]
@@ -178,4 +175,27 @@ class Browser {
     }
     throw new Error(`The login of ${username} goes round in circles at ${address.href}.`)
   }
+}
+
+type Page = { status: number; headers: IncomingHttpHeaders; text: string }
+
+/** Asks for a page as a browser's address bar does, which `fetch` cannot: it always calls itself a script. */
+async function navigate(address: URL, cookie: string, form?: URLSearchParams): Promise<Page> {
+  const { request } = address.protocol === 'https:' ? https : http
+  const outgoing = request(address, {
+    method: form === undefined ? 'GET' : 'POST',
+    agent: false,
+    timeout: 30_000,
+    headers: {
+      accept: 'text/html',
+      'sec-fetch-mode': 'navigate',
+      'sec-fetch-dest': 'document',
+      ...(cookie === '' ? {} : { cookie }),
+      ...(form === undefined ? {} : { 'content-type': 'application/x-www-form-urlencoded' }),
+    },
+  })
+  outgoing.once('timeout', () => outgoing.destroy(new Error(`${address.origin} does not answer.`)))
+  outgoing.end(form?.toString())
+  const [answer] = (await once(outgoing, 'response')) as [IncomingMessage]
+  return { status: answer.statusCode ?? 0, headers: answer.headers, text: await text(answer) }
 }

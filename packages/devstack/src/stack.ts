@@ -87,11 +87,11 @@ export async function startStack(plan: Plan, screen: Terminal): Promise<Stack> {
   }
 }
 
-/** Removes all data of a state folder; another run's folder inside it stays. */
+/** Removes all data of a state folder. Keys stay (an external database may need them), and so do other runs' folders. */
 async function forget(state: string): Promise<void> {
   await removeCluster(state)
   const entries = await readdir(state).catch(() => [])
-  for (const entry of entries.filter(name => !/^(test|runner)/.test(name))) {
+  for (const entry of entries.filter(name => !/^(keys|test|runner)/.test(name))) {
     await rm(join(state, entry), { recursive: true, force: true })
   }
 }

@@ -67,7 +67,13 @@ async function runAll(globs: readonly string[], screen: Terminal): Promise<numbe
   })
   const guard = startGuard(join(developmentState, 'runner'))
   try {
-    if (stack !== undefined) await Promise.race([stack.healthy, end.asked])
+    try {
+      if (stack !== undefined) await Promise.race([stack.healthy, end.asked])
+    } catch (error) {
+      // The tests that need what does not start will say so; the others are worth running.
+      screen.say(screen.style('red', (error as Error).message))
+      results.push({ file: 'the bank', name: 'starts', outcome: 'failed', reason: '' })
+    }
     const environment = { STACK: given ?? statusFile(state) }
     const first = files.filter(file => !isJourney(file))
     const second = files.filter(isJourney)
