@@ -3,23 +3,21 @@ CREATE TABLE "account" (
 	"owner_id" text,
 	"holder" text NOT NULL,
 	"name" text NOT NULL,
-	"kind" text NOT NULL,
+	"kind" "account_kind" NOT NULL,
 	"iban" "iban" NOT NULL,
 	"currency" "currency_code" NOT NULL,
 	"posted" bigint DEFAULT 0 NOT NULL,
 	"held" bigint DEFAULT 0 NOT NULL,
 	"floor" bigint DEFAULT 0 NOT NULL,
-	"status" text DEFAULT 'active' NOT NULL,
+	"status" "account_status" DEFAULT 'active' NOT NULL,
 	"version" bigint DEFAULT 0 NOT NULL,
 	"entries" bigint DEFAULT 0 NOT NULL,
 	"opened_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "account_iban_unique" UNIQUE("iban"),
-	CONSTRAINT "account_kind" CHECK ("account"."kind" IN ('current', 'savings', 'system')),
-	CONSTRAINT "account_status" CHECK ("account"."status" IN ('active', 'frozen')),
-	CONSTRAINT "account_owner" CHECK (("account"."kind" = 'system') = ("account"."owner_id" IS NULL)),
 	CONSTRAINT "account_held" CHECK ("account"."held" >= 0),
 	CONSTRAINT "account_funds" CHECK ("account"."posted" - "account"."held" >= "account"."floor"),
-	CONSTRAINT "account_system" CHECK ("account"."kind" <> 'system' OR ("account"."posted" = 0 AND "account"."held" = 0 AND "account"."entries" = 0))
+	CONSTRAINT "account_owner" CHECK (CASE WHEN "account"."owner_id" IS NULL THEN "account"."kind" = 'system' AND "account"."posted" = 0 AND "account"."held" = 0
+        ELSE "account"."kind" <> 'system' END)
 );
 --> statement-breakpoint
 CREATE TABLE "idempotency_key" (
@@ -58,13 +56,12 @@ CREATE TABLE "payment" (
 	"amount" bigint NOT NULL,
 	"currency" text NOT NULL,
 	"reference" text NOT NULL,
-	"state" text NOT NULL,
+	"state" "payment_state" NOT NULL,
 	"reasons" text[],
 	"transfer_id" uuid,
 	"created_at" timestamp with time zone NOT NULL,
 	"answer_status" smallint NOT NULL,
 	"answer" text NOT NULL,
-	CONSTRAINT "payment_state" CHECK ("payment"."state" IN ('posted', 'held', 'declined', 'cancelled')),
 	CONSTRAINT "payment_amount" CHECK ("payment"."amount" > 0),
 	CONSTRAINT "payment_sides" CHECK ("payment"."debtor_id" <> "payment"."creditor_id"),
 	CONSTRAINT "payment_transfer" CHECK (("payment"."state" = 'declined') = ("payment"."transfer_id" IS NULL)),
@@ -85,7 +82,7 @@ CREATE TABLE "posting" (
 --> statement-breakpoint
 CREATE TABLE "transfer" (
 	"id" uuid PRIMARY KEY NOT NULL,
-	"kind" text NOT NULL,
+	"kind" "transfer_kind" NOT NULL,
 	"pending_id" uuid,
 	"payment_id" uuid,
 	"debtor_id" uuid NOT NULL,
@@ -95,7 +92,6 @@ CREATE TABLE "transfer" (
 	"counterparty" text,
 	"reference" text,
 	"at" timestamp with time zone NOT NULL,
-	CONSTRAINT "transfer_kind" CHECK ("transfer"."kind" IN ('payment', 'opening', 'external', 'hold', 'void')),
 	CONSTRAINT "transfer_amount" CHECK ("transfer"."amount" > 0),
 	CONSTRAINT "transfer_sides" CHECK ("transfer"."debtor_id" <> "transfer"."creditor_id"),
 	CONSTRAINT "transfer_pending" CHECK (("transfer"."kind" = 'void') = ("transfer"."pending_id" IS NOT NULL)),

@@ -38,12 +38,11 @@ CREATE TRIGGER account_posted BEFORE UPDATE ON account FOR EACH ROW
 --> statement-breakpoint
 
 -- Double entry, per statement instead of per row: the two sides of a transfer come in one statement and sum to zero in
--- it, so they do for ever. The postings of a customer's account are a chain without a gap that ends at its balance.
+-- it, so they do for ever; both accounts have the transfer's one currency. The postings of a customer's account are a chain without a gap that ends at its balance.
 -- Names are qualified instead of a SET clause, which would cost more than the check.
 CREATE FUNCTION check_postings() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  PERFORM FROM added p JOIN public.account a ON a.id = p.account_id
-    GROUP BY p.transfer_id, a.currency HAVING sum(p.amount) <> 0;
+  PERFORM FROM added GROUP BY transfer_id HAVING sum(amount) <> 0;
   IF FOUND THEN
     RAISE EXCEPTION 'the postings of a transfer do not sum to zero'
       USING ERRCODE = 'check_violation', CONSTRAINT = 'posting_balanced';
@@ -88,13 +87,14 @@ CREATE FUNCTION iso_instant(at timestamptz) RETURNS text LANGUAGE sql STABLE PAR
  * Decides and books a batch of orders in one transaction; one result row per item, in the order of arrival.
  *
  * All arrays have one element per item. kind 'payment' is an order of a customer; 'opening' and 'external' are the
- * bank's own bookings, which alone may touch system accounts. posted_at dates history (no events then).
+ * bank's own bookings, which alone may touch system accounts. posted_at dates history (no events then). Only the owner
+ * may pass another kind than 'payment', or a date.
  * Locks are taken in one order by everybody: idempotency keys by value, then customer accounts by id.
  *
  * outcome: posted | held | insufficient_funds | account_frozen (booked, with the answer to send and to repeat),
  * replay (the stored answer), or a problem code that left no trace.
  */
-CREATE FUNCTION post_batch(
+CREATE FUNCTION post_payments(
   route text, kind text, posted_at timestamptz, decline_heads text[], item_numbers int[],
   payment_ids uuid[], transfer_ids uuid[], event_ids uuid[],
   subjects text[], keys text[], fingerprints bytea[],
@@ -102,7 +102,7 @@ CREATE FUNCTION post_batch(
   amounts bigint[], currencies text[], refs text[], hold_reasons text[],
   traceparents text[], correlation_ids text[])
 RETURNS TABLE (item int, outcome text, answer_status smallint, answer text)
-LANGUAGE plpgsql
+LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = public, pg_temp
 SET lock_timeout = '2s'
 -- Batches are small and tables are large: index lookups, planned once.
@@ -112,8 +112,8 @@ SET enable_mergejoin = off
 AS $$
 #variable_conflict use_column
 DECLARE
-  v_route CONSTANT text := post_batch.route;
-  v_kind CONSTANT text := post_batch.kind;
+  v_route CONSTANT text := post_payments.route;
+  v_kind CONSTANT text := post_payments.kind;
   v_at timestamptz;
   v_time text;
   -- Per item.
@@ -143,6 +143,10 @@ DECLARE
   c int;
   v_amount bigint;
 BEGIN
+  IF (v_kind <> 'payment' OR posted_at IS NOT NULL) AND NOT pg_has_role(session_user, current_user, 'MEMBER') THEN
+    RAISE EXCEPTION 'only the owner books history and other kinds' USING ERRCODE = 'insufficient_privilege';
+  END IF;
+
   SELECT array_agg(s.outcome), array_agg(s.creditor_id), array_agg(s.debtor_iban), array_agg(s.creditor_iban),
     array_agg(s.creditor_owner)
   INTO v_outcomes, v_creditors, v_debtor_ibans, v_creditor_ibans, v_creditor_owners
@@ -158,7 +162,12 @@ BEGIN
       END AS outcome
     FROM unnest(item_numbers) AS n
     LEFT JOIN account d ON d.id = debtor_ids[n]
-    LEFT JOIN account c ON c.id = coalesce(creditor_ids[n], (SELECT a.id FROM account a WHERE a.iban = creditor_ibans[n]))
+    -- One of the two is null and finds nothing.
+    LEFT JOIN account i ON i.id = creditor_ids[n]
+    LEFT JOIN account j ON j.iban = creditor_ibans[n]
+    CROSS JOIN LATERAL (SELECT coalesce(i.id, j.id) AS id, coalesce(i.iban, j.iban) AS iban,
+      coalesce(i.kind, j.kind) AS kind, coalesce(i.owner_id, j.owner_id) AS owner_id,
+      coalesce(i.currency, j.currency) AS currency) c
     LEFT JOIN idempotency_key k ON k.subject = subjects[n] AND k.route = v_route AND k.key = keys[n]
     ORDER BY n
   ) s;
@@ -236,15 +245,15 @@ BEGIN
         debtor_ids[n] AS debtor_id, v_creditors[n] AS creditor_id, amounts[n] AS amount, currencies[n] AS currency,
         CASE v_outcomes[n] WHEN 'posted' THEN 201 WHEN 'held' THEN 202 ELSE 409 END::smallint AS answer_status,
         CASE WHEN v_kind <> 'payment' THEN NULL
-          WHEN v_outcomes[n] IN ('posted', 'held') THEN
-            '{"id":"' || payment_ids[n] || '","state":"' || v_outcomes[n] || '","debtorAccountId":"' || debtor_ids[n]
-            || '","creditor":{"name":' || to_json(creditor_names[n]) || ',"ibanMasked":"' || mask_iban(v_creditor_ibans[n])
-            || '"},"amount":{"amount":"' || amounts[n] || '","currency":"' || currencies[n]
-            || '"},"reference":' || to_json(refs[n]) || ',"createdAt":"' || v_time
-            || CASE v_outcomes[n] WHEN 'held' THEN '","reasons":' || to_json(hold_reasons[n]::text[])
-              ELSE '","transferId":"' || transfer_ids[n] || '"' END || '}'
-          ELSE decline_heads[CASE v_outcomes[n] WHEN 'insufficient_funds' THEN 1 ELSE 2 END]
-            || ',"paymentId":"' || payment_ids[n] || '"}'
+          WHEN v_outcomes[n] IN ('posted', 'held') THEN format(
+            '{"id":"%s","state":"%s","debtorAccountId":"%s","creditor":{"name":%s,"ibanMasked":"%s •••• %s"},'
+            '"amount":{"amount":"%s","currency":"%s"},"reference":%s,"createdAt":"%s",%s}',
+            payment_ids[n], v_outcomes[n], debtor_ids[n], to_json(creditor_names[n]),
+            left(v_creditor_ibans[n], 4), right(v_creditor_ibans[n], 4), amounts[n], currencies[n], to_json(refs[n]), v_time,
+            CASE v_outcomes[n] WHEN 'held' THEN '"reasons":' || to_json(hold_reasons[n]::text[])
+              ELSE '"transferId":"' || transfer_ids[n] || '"' END)
+          ELSE format('%s,"paymentId":"%s"}',
+            decline_heads[CASE v_outcomes[n] WHEN 'insufficient_funds' THEN 1 ELSE 2 END], payment_ids[n])
         END AS answer
       FROM unnest(v_fresh) AS n
     ), new_transfers AS (
@@ -274,21 +283,20 @@ BEGIN
     ), new_events AS (
       INSERT INTO outbox (id, topic, key, event)
       SELECT event_ids[b.n], 'banking.payment', b.debtor_id,
-        ('{"specversion":"1.0","id":"' || event_ids[b.n] || '","source":"/payment","subject":"' || b.debtor_id
-        || '","type":"payment.' || CASE WHEN b.outcome IN ('posted', 'held') THEN b.outcome ELSE 'declined' END
-        || '","time":"' || v_time || '","seq":' || v_seq[b.n] || ',"datacontenttype":"application/json","traceparent":'
-        || to_json(traceparents[b.n]) || ',"correlationid":' || to_json(correlation_ids[b.n])
-        || ',"data":{"paymentId":"' || b.payment_id
-        || '","amount":{"amount":"' || b.amount || '","currency":"' || b.currency
-        || '"},"debtor":{"accountId":"' || b.debtor_id || '","ownerId":' || to_json(subjects[b.n])
-        || ',"ibanLast4":"' || right(v_debtor_ibans[b.n], 4)
-        || '"},"creditor":{"accountId":"' || b.creditor_id || '","ownerId":' || to_json(v_creditor_owners[b.n])
-        || ',"ibanLast4":"' || right(v_creditor_ibans[b.n], 4)
-        || '"},"reference":' || to_json(refs[b.n])
-        || CASE b.outcome
-          WHEN 'posted' THEN ',"transferId":"' || b.transfer_id || '"'
-          WHEN 'held' THEN ',"reasons":' || to_json(hold_reasons[b.n]::text[])
-          ELSE ',"code":"' || b.outcome || '"' END || '}}')::jsonb
+        format(
+          '{"specversion":"1.0","id":"%s","source":"/payment","type":"payment.%s","subject":"%s","time":"%s","seq":%s,'
+          '"datacontenttype":"application/json","traceparent":%s,"correlationid":%s,'
+          '"data":{"paymentId":"%s","amount":{"amount":"%s","currency":"%s"},'
+          '"debtor":{"accountId":"%s","ownerId":%s,"ibanLast4":"%s"},'
+          '"creditor":{"accountId":"%s","ownerId":%s,"ibanLast4":"%s"},"reference":%s,%s}}',
+          event_ids[b.n], CASE WHEN b.answer_status < 400 THEN b.outcome ELSE 'declined' END, b.debtor_id, v_time,
+          v_seq[b.n], to_json(traceparents[b.n]), to_json(correlation_ids[b.n]),
+          b.payment_id, b.amount, b.currency,
+          b.debtor_id, to_json(subjects[b.n]), right(v_debtor_ibans[b.n], 4),
+          b.creditor_id, to_json(v_creditor_owners[b.n]), right(v_creditor_ibans[b.n], 4), to_json(refs[b.n]),
+          CASE b.outcome WHEN 'posted' THEN '"transferId":"' || b.transfer_id || '"'
+            WHEN 'held' THEN '"reasons":' || to_json(hold_reasons[b.n]::text[])
+            ELSE '"code":"' || b.outcome || '"' END)::jsonb
       FROM booked b WHERE v_kind = 'payment' AND posted_at IS NULL ORDER BY b.n
     )
     SELECT b.n, b.outcome, b.answer_status, b.answer FROM booked b;
@@ -311,24 +319,8 @@ INSERT INTO account (id, holder, name, kind, iban, currency)
 VALUES ('00000000-0000-7000-8000-000000000001', 'Other banks', 'Settlement EUR', 'system', 'DE90999777000000000001', 'EUR');
 --> statement-breakpoint
 
--- What customers order, for the app's role. System accounts, other kinds and other dates are out of its reach.
-CREATE FUNCTION place_payments(
-  route text, decline_heads text[], item_numbers int[],
-  payment_ids uuid[], transfer_ids uuid[], event_ids uuid[],
-  subjects text[], keys text[], fingerprints bytea[],
-  debtor_ids uuid[], creditor_ids uuid[], creditor_ibans text[], creditor_names text[],
-  amounts bigint[], currencies text[], refs text[], hold_reasons text[],
-  traceparents text[], correlation_ids text[])
-RETURNS TABLE (item int, outcome text, answer_status smallint, answer text)
-LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-  SELECT * FROM post_batch(route, 'payment', NULL, decline_heads, item_numbers, payment_ids, transfer_ids, event_ids,
-    subjects, keys, fingerprints, debtor_ids, creditor_ids, creditor_ibans, creditor_names, amounts, currencies, refs,
-    hold_reasons, traceparents, correlation_ids)
-$$;
---> statement-breakpoint
-
 -- Gives a held payment's money back to the account. outcome: cancelled | already_resolved | not_found.
--- The payment is locked before the account; post_batch never locks a payment, so the two cannot deadlock.
+-- The payment is locked before the account; post_payments never locks a payment, so the two cannot deadlock.
 CREATE FUNCTION cancel_payment(
   payment_id uuid, subject text, transfer_id uuid, event_id uuid, traceparent text, correlation_id text)
 RETURNS text
@@ -375,7 +367,7 @@ $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;
 --> statement-breakpoint
-GRANT EXECUTE ON FUNCTION place_payments, cancel_payment, forget_idempotency_keys, mask_iban TO payment;
+GRANT EXECUTE ON FUNCTION post_payments, cancel_payment, forget_idempotency_keys, mask_iban TO payment;
 --> statement-breakpoint
 GRANT SELECT ON account, payment, transfer, posting TO payment;
 --> statement-breakpoint

@@ -18,6 +18,8 @@ export type BatchOptions<Item, Result> = {
   onRetry?(): void
   maxItems?: number
   maxInFlight?: number
+  /** How many must wait before a further call is made beside one under way: a call costs as much as some ten items. */
+  crowd?: number
   maxWaiting?: number
 }
 
@@ -28,61 +30,60 @@ type Waiting<Item, Result> = {
   reject(error: unknown): void
 }
 
-/** ms after which an item that could not be tried gives up. */
+/** ms after which an item whose batch was held up by others gives up instead of being tried alone. */
 const patience = 5_000
-const maxTries = 6
+/** ms that a few wait for the call under way; a call that takes longer, e.g. for a lock, holds nobody back. */
+const courtesy = 20
+const maxTries = 8
 
 /**
- * Collects what arrives while the database is busy into one call, so that many items share one commit. There is no
- * timer: an item leaves at once when a call is free, and an idle service adds no delay.
+ * Collects what arrives while the database is busy into one call, so that many items share one commit. An idle service
+ * adds no delay: an item leaves at once when no call is under way.
  *
  * When a whole call fails, its items go one by one, so that none fails for its neighbours.
  */
 export function createBatches<Item, Result>(options: BatchOptions<Item, Result>) {
-  const { run, classify, maxItems = 256, maxInFlight = 2, maxWaiting = 5_000 } = options
+  const { run, classify, maxItems = 256, maxInFlight = 2, crowd = 16, maxWaiting = 5_000 } = options
   const waiting: Waiting<Item, Result>[] = []
   let inFlight = 0
 
   const settle = async (batch: readonly Waiting<Item, Result>[]): Promise<void> => {
     try {
-      const results = await run(batch.map(({ item }) => item))
-      batch.forEach(({ resolve, reject }, index) => {
-        const result = results[index]
-        if (result === undefined) reject(new Error('the batch has fewer results than items'))
-        else resolve(result)
-      })
+      const results = await repeatedly(() => run(batch.map(({ item }) => item)))
+      for (const [index, one] of batch.entries()) deliver(one, results[index])
     } catch (error) {
-      if (batch.length > 1 && classify(error) !== 'unavailable') {
-        options.onRetry?.()
-        for (const one of batch) await settleAlone(one, error)
-      } else if (batch[0] !== undefined && batch.length === 1 && classify(error) === 'retry') {
-        options.onRetry?.()
-        await settleAlone(batch[0], error)
-      } else for (const { reject } of batch) reject(error)
+      if (batch.length > 1 && classify(error) !== 'unavailable') for (const one of batch) await settleAlone(one, error)
+      else for (const { reject } of batch) reject(error)
     }
   }
 
-  const settleAlone = async (one: Waiting<Item, Result>, cause: unknown): Promise<void> => {
-    let error = cause
-    for (let tries = 1; tries < maxTries; tries += 1) {
-      if (performance.now() - one.since > patience)
-        return one.reject(problem('overloaded', undefined, { headers: { 'retry-after': '1' }, cause: error }))
+  /** A call that lost a race is made again as it stands. */
+  const repeatedly = async (call: () => Promise<readonly Result[]>): Promise<readonly Result[]> => {
+    for (let tries = 1; ; tries += 1) {
       try {
-        const [result] = await run([one.item])
-        if (result === undefined) throw new Error('the batch has fewer results than items')
-        return one.resolve(result)
-      } catch (thrown) {
-        error = thrown
-        if (classify(thrown) !== 'retry') break
+        return await call()
+      } catch (error) {
+        if (classify(error) !== 'retry' || tries === maxTries) throw error
         options.onRetry?.()
         await delay(Math.random() * 2 ** tries)
       }
     }
-    one.reject(error)
   }
 
-  const pump = (): void => {
-    while (inFlight < maxInFlight && waiting.length > 0) {
+  const settleAlone = async (one: Waiting<Item, Result>, cause: unknown): Promise<void> => {
+    if (performance.now() - one.since > patience)
+      return one.reject(problem('overloaded', undefined, { headers: { 'retry-after': '1' }, cause }))
+    try {
+      const [result] = await repeatedly(() => run([one.item]))
+      deliver(one, result)
+    } catch (error) {
+      one.reject(error)
+    }
+  }
+
+  let overdue: NodeJS.Timeout | undefined
+  const pump = (hurry = false): void => {
+    while (inFlight < maxInFlight && waiting.length > 0 && (inFlight === 0 || hurry || waiting.length >= crowd)) {
       const batch = waiting.splice(0, maxItems)
       inFlight += 1
       void settle(batch).finally(() => {
@@ -90,6 +91,11 @@ export function createBatches<Item, Result>(options: BatchOptions<Item, Result>)
         pump()
       })
     }
+    if (waiting.length > 0 && inFlight < maxInFlight)
+      overdue ??= setTimeout(() => {
+        overdue = undefined
+        pump(true)
+      }, courtesy)
   }
 
   return {
@@ -102,4 +108,9 @@ export function createBatches<Item, Result>(options: BatchOptions<Item, Result>)
         pump()
       }),
   }
+}
+
+function deliver<Result>(one: Waiting<unknown, Result>, result: Result | undefined): void {
+  if (result === undefined) one.reject(new Error('the batch has fewer results than items'))
+  else one.resolve(result)
 }

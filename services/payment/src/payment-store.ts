@@ -48,8 +48,8 @@ export function createPaymentStore({ sql, drizzle }: Pick<Database, 'sql' | 'dri
     const column = (type: keyof typeof arrays, value: (item: Placement, index: number) => unknown) =>
       sql.array(items.map(value) as string[], arrays[type])
     const rows = await sql<Row[]>`
-      SELECT item, outcome, answer_status, answer FROM place_payments(
-        ${route}, ${sql.array(declines, arrays.text)}, ${column('int', (_, index) => index + 1)},
+      SELECT item, outcome, answer_status, answer FROM post_payments(
+        ${route}, 'payment', NULL, ${sql.array(declines, arrays.text)}, ${column('int', (_, index) => index + 1)},
         ${column('uuid', () => uuidv7())}, ${column('uuid', () => uuidv7())}, ${column('uuid', () => uuidv7())},
         ${column('text', item => item.subject)}, ${column('text', item => item.key)},
         ${column('bytea', item => item.fingerprint)},

@@ -177,7 +177,7 @@ t.test('answers 503 when the connection breaks, and tells the truth when asked a
       await delay(10)
       proxy.cut()
       await delay(10)
-      proxy.mend()
+      await proxy.mend()
     }
   })()
   const { seen, bodies } = await insist(it, [app], orders)
@@ -193,18 +193,18 @@ t.test('answers 503 when the connection breaks, and tells the truth when asked a
 
 t.test('gives up on a locked account after two seconds, while others are served', async t => {
   const { it, accounts, total } = await crowd(t, 1_000n)
-  const [locked, other, third] = accounts as [TestAccount, TestAccount, TestAccount]
+  const [locked, target, other, third] = accounts as [TestAccount, TestAccount, TestAccount, TestAccount]
   const stuck = await it.owner.sql.reserve()
   await stuck`BEGIN`
   await stuck`SELECT 1 FROM account WHERE id = ${locked.id} FOR UPDATE`
   const key = randomUUID()
-  const waiting = it.pay({ from: locked, to: third, amount: 1n }, { key })
+  const waiting = it.pay({ from: locked, to: target, amount: 1n }, { key })
   t.equal((await it.pay({ from: other, to: third, amount: 1n })).statusCode, 201)
   const refused = await waiting
   t.equal(refused.statusCode, 503)
   t.ok(refused.headers['retry-after'])
   await stuck`ROLLBACK`
   stuck.release()
-  t.equal((await it.pay({ from: locked, to: third, amount: 1n }, { key })).statusCode, 201)
+  t.equal((await it.pay({ from: locked, to: target, amount: 1n }, { key })).statusCode, 201)
   await it.audit(total)
 })

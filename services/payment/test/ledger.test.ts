@@ -44,9 +44,9 @@ t.test('leaves the app’s role no way around the functions', async t => {
     'UPDATE outbox SET event = event',
     'CREATE TABLE mine (x int)',
     'ALTER TABLE posting DISABLE TRIGGER ALL',
-    'DROP FUNCTION place_payments',
+    'DROP FUNCTION post_payments',
     'SET session_replication_role = replica',
-    `SELECT post_batch('x', 'opening', now(), NULL, ARRAY[1], NULL, NULL, NULL, NULL, NULL, NULL,
+    `SELECT post_payments('x', 'opening', now(), NULL, ARRAY[1], NULL, NULL, NULL, NULL, NULL, NULL,
       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)`,
   ]
   for (const statement of denied) t.match(await refusal(app.unsafe(statement)), { code: '42501' }, statement)
@@ -119,7 +119,7 @@ t.test('takes only postings that balance, fit and leave no gap', async t => {
   const cases: [string, readonly Side[], string][] = [
     ['one side alone', [one], 'posting_balanced'],
     ['sides that differ', [one, { ...two, amount: 6n, balance: credit + 6n }], 'posting_balanced'],
-    ['an account that does not exist', [one, { ...two, account: third }], 'posting_balanced'],
+    ['an account that does not exist', [one, { ...two, account: third }], 'posting_fits'],
     ['another account than the transfer’s', [one, { ...two, account: settlementAccountId }], 'posting_fits'],
     [
       'sides the other way round',
@@ -172,7 +172,7 @@ t.test('keeps functions and search path out of a caller’s hands', async t => {
       .filter(({ open }) => open)
       .map(({ name }) => name)
       .sort(),
-    ['cancel_payment', 'forget_idempotency_keys', 'mask_iban', 'place_payments'],
+    ['cancel_payment', 'forget_idempotency_keys', 'mask_iban', 'post_payments'],
   )
   for (const { name, definer, config } of functions.filter(one => one.definer))
     t.ok(definer && config?.includes('search_path=public, pg_temp'), `${name} has a fixed search path`)
