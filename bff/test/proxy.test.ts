@@ -579,7 +579,7 @@ t.test('holds a fast client back while the service reads slowly', async t => {
 t.test('64 clients that leave, waiting or being answered, take no connection with them', async t => {
   const waiting: ServerResponse[] = []
   let isSlow = true
-  const { port, cookie } = await serving(
+  const { port, cookie, upstream } = await serving(
     t,
     (_request, response) => {
       if (!isSlow) return response.end('{}')
@@ -601,6 +601,7 @@ t.test('64 clients that leave, waiting or being answered, take no connection wit
     Array.from({ length: 32 }, () => whole(ask({ port, cookie }, '/api/payments').send())),
   )
   t.same(new Set(answers.map(({ status }) => status)), new Set([200]))
+  t.equal(upstream.seen.length, 8 + 32, 'who left while waiting was never sent')
 })
 
 t.test('says 504 when the head does not come, 503 when nobody is there, 502 when it breaks', async t => {
@@ -719,6 +720,13 @@ t.test('refuses bodies that are too large, declared or not, and bodies where the
     ask({ port, cookie }, '/api/payments', { method: 'POST', headers: { origin }, body }).send(),
   )
   t.same([declared.status, JSON.parse(declared.body).code], [413, 'body_too_large'])
+  const announced = ask({ port, cookie }, '/api/payments', {
+    method: 'POST',
+    headers: { origin, 'content-length': '100001' },
+  })
+  announced.request.flushHeaders()
+  t.equal((await announced.response).statusCode, 413, 'before any of it has come')
+  announced.request.destroy()
   const chunked = await whole(
     ask({ port, cookie }, '/api/payments', {
       method: 'POST',
