@@ -121,12 +121,11 @@ export async function provideData(
     const hash = await hashOf(sources)
     const record = join(options.state, 'done', `${app.name}-${step}`)
     if (!isNew && existsSync(record) && readFileSync(record, 'utf8') === hash) continue
-    const args = [...nodeArguments, file]
-    await complete(
-      guard,
-      { name: `${app.name} ${step}`, command: process.execPath, args, env, cwd: options.place.root },
-      onLine,
-    )
+    const program = { name: `${app.name} ${step}`, command: process.execPath, args: [...nodeArguments, file] }
+    await complete(guard, { ...program, env, cwd: options.place.root }, onLine).catch(cause => {
+      const hint = isNew ? '' : '\nIf the data is from an older state of the project, forget it: dev --reset'
+      throw new Error(`${(cause as Error).message}${hint}`, { cause })
+    })
     await mkdir(join(options.state, 'done'), { recursive: true })
     await writeFile(record, hash)
   }

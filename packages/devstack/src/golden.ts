@@ -24,7 +24,10 @@ export async function goldenCluster(site: Site, realm: Realm | undefined): Promi
     const keycloak = keycloakPart(workshop, {
       port: ports.keycloak,
       managementPort: ports.keycloakManagement,
-      database: () => postgres.url('keycloak', 'keycloak'),
+      database: async () => {
+        await provideDatabase(postgres.url(), 'keycloak', 'keycloak')
+        return postgres.url('keycloak', 'keycloak')
+      },
     })
     const lift = async (part: Part) => {
       await part.locate()
@@ -36,7 +39,6 @@ export async function goldenCluster(site: Site, realm: Realm | undefined): Promi
     }
     const database = await lift(postgres)
     try {
-      await provideDatabase(postgres.url(), 'keycloak', 'keycloak')
       const server = await lift(keycloak)
       try {
         await provideRealm(keycloak.administrator, realm)

@@ -34,6 +34,7 @@ export function keep(options: KeeperOptions): Keeper {
   let stopping = false
   let restarting = false
   let hasStarted = false
+  let isPreparing = false
   let current: Running | undefined
   let wake = () => {}
   const first = Promise.withResolvers<number>()
@@ -68,8 +69,13 @@ export function keep(options: KeeperOptions): Keeper {
     restarting = false
     let running: Running
     try {
-      running = await run(guard, await options.program(), options.onLine)
+      isPreparing = true
+      const program = await options.program()
+      isPreparing = false
+      if (stopping) return undefined
+      running = await run(guard, program, options.onLine)
     } catch (error) {
+      isPreparing = false
       return error as Error
     }
     current = running
@@ -136,7 +142,8 @@ export function keep(options: KeeperOptions): Keeper {
       stopping = true
       wake()
       await current?.stop()
-      await life
+      // A preparation (a download, a first import) is not waited for; what it runs ends with the guard.
+      if (!isPreparing) await life
     },
   }
 }

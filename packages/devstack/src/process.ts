@@ -20,6 +20,8 @@ export type Guard = {
   forget(group: number): void
   /** A status file that must not outlive the launcher. */
   remove(file: string): void
+  /** Nothing may be started any more. */
+  isClosing(): boolean
   /** Ends the guard; what is still registered ends with it. */
   close(): Promise<void>
 }
@@ -92,6 +94,7 @@ export function startGuard(state: string): Guard {
     watch: (group, signal) => tell(`group ${group}`, { group, signal }),
     forget: group => tell(`gone ${group}`, { gone: group }),
     remove: file => tell(`file ${file}`, { file, pid: process.pid }),
+    isClosing: () => closing,
     close: () =>
       new Promise(resolve => {
         closing = true
@@ -108,6 +111,7 @@ export function startGuard(state: string): Guard {
  * @throws Error when there is no such program
  */
 export async function run(guard: Guard, program: Program, onLine: (line: string) => void = () => {}): Promise<Running> {
+  if (guard.isClosing()) throw new Error(`${program.name} is not started: everything stops.`)
   const inherited = Object.entries(process.env).filter(([name]) => !foreign.test(name))
   const child = spawn(program.command, program.args, {
     detached: true,

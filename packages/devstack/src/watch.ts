@@ -5,10 +5,9 @@ import { type AppFolder, sourcesOf } from './apps.ts'
 export function watchSources(
   root: string,
   app: AppFolder,
-  signal: AbortSignal,
-  onChange: () => Promise<void>,
-  onError: (error: Error) => void,
+  options: { signal: AbortSignal; onChange: () => Promise<void>; onError: (error: Error) => void },
 ): void {
+  const { signal, onChange, onError } = options
   let timer: NodeJS.Timeout | undefined
   let running: Promise<void> | undefined
   const changed = () => {

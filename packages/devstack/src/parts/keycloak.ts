@@ -16,7 +16,7 @@ export type KeycloakPart = Part & {
 
 /**
  * Keycloak's Quarkus distribution from Maven, built once for PostgreSQL and kept.
- * @param options.database address of its database as `postgres://user:password@host:port/name`
+ * @param options.database makes its database if need be and gives the address as `postgres://user:password@host:port/name`
  * @param options.prepare brings the realm into the state this run wants
  */
 export function keycloakPart(
@@ -24,7 +24,7 @@ export function keycloakPart(
   options: {
     port: number
     managementPort: number
-    database: () => string
+    database: () => Promise<string>
     prepare?: (administrator: Administrator) => Promise<void>
   },
 ): KeycloakPart {
@@ -59,7 +59,7 @@ export function keycloakPart(
     async program(): Promise<Program> {
       const folder = join(site.state, 'keycloak')
       await mkdir(folder, { recursive: true })
-      const database = new URL(options.database())
+      const database = new URL(await options.database())
       const settings = {
         'http-enabled': true,
         'http-host': '127.0.0.1',
