@@ -204,6 +204,8 @@ function createStream(options: {
       const newest = await store.lastSeq(userId)
       // An id from the future (another database, a forged header) must not silence the stream.
       sent = lastSeq === undefined || lastSeq > newest ? newest : lastSeq
+      // A token in its last moments may have ended while we read: nothing follows the goodbye.
+      if (out.writableEnded || out.destroyed) return
       out.write(`retry: ${retry}\nid: ${sent}\n\n`)
       working = false
       wake()

@@ -150,6 +150,12 @@ t.test('ends when the token ends, with an event that says to come back', async t
   t.equal(reader.frames.at(-1)?.event, 'reconnect')
 })
 
+t.test('says goodbye at once to a token that ended within the tolerated clock skew', async t => {
+  const { streams } = await notificationApp(t)
+  const stream = await streams.open({ userId: alice, lastSeq: undefined, endsAt: Date.now() - 1 })
+  t.equal(Buffer.concat(await stream.toArray()).toString(), 'event: reconnect\ndata: {}\n\n')
+})
+
 t.test('says reconnect and lets go of every connection at shutdown, even of a reader that takes nothing', async t => {
   const { listen, as, app, streams } = await notificationApp(t)
   const url = await listen()

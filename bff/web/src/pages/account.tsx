@@ -173,6 +173,7 @@ export function AccountPage({ id }: { id: string }) {
   }, [])
   const { data, refusal } = accounts.state.value
   const account = data?.find(item => item.id === id)
+  const kind = account && (account.kind === 'savings' ? 'Savings account' : 'Current account')
   if (data !== undefined && account === undefined) {
     return (
       <Page title="This account is not yours to see" tabTitle="Account not found" narrow>
@@ -186,10 +187,7 @@ export function AccountPage({ id }: { id: string }) {
     )
   }
   return (
-    <Page
-      title={account?.name ?? 'Account'}
-      lead={account === undefined ? undefined : account.kind === 'savings' ? 'Savings account' : 'Current account'}
-    >
+    <Page title={account?.name ?? 'Account'} lead={kind === account?.name ? undefined : kind}>
       {account?.status === 'frozen' && (
         <Notice tone="warning" title="This account is frozen">
           <p>Money can arrive, but nothing can leave it. Please call us to find out why.</p>
