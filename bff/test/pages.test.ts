@@ -1,7 +1,9 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import Fastify from 'fastify'
 import t, { type Test } from 'tap'
+import pages from '../src/pages.ts'
 import { edge } from './edge.ts'
 
 function builtWebApp(t: Test): string {
@@ -80,6 +82,22 @@ t.test('reflects no part of an address into a page', async t => {
     const { body } = await browser().open(url)
     t.notMatch(body, /alert\(1\)|onload|<img|<b>|<x>/)
   }
+})
+
+t.test('escapes every text of a page', async t => {
+  const app = Fastify()
+  await app.register(pages)
+  const hostile = '"><script>alert(1)</script>\''
+  app.get('/', (_request, reply) =>
+    reply
+      .code(400)
+      .type('application/problem+json')
+      .send(JSON.stringify({ code: 'request_invalid', title: hostile, detail: hostile })),
+  )
+  const { body, statusCode } = await app.inject({ url: '/', headers: { accept: 'text/html' } })
+  t.equal(statusCode, 400)
+  t.match(body, '&quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;&#39;')
+  t.notMatch(body, '<script')
 })
 
 t.test('publishes the document of its own routes', async t => {

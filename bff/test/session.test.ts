@@ -1,6 +1,11 @@
-import { parts, testProxy } from '@banking/testkit'
+import { createMetrics } from '@banking/telemetry'
+import { parts, testLogger, testProxy } from '@banking/testkit'
 import t, { type Test } from 'tap'
+import { readClientKeys } from '../src/client-keys.ts'
+import { createProvider } from '../src/oidc.ts'
 import { identityOf } from '../src/seal.ts'
+import { createSessionStore } from '../src/session-store.ts'
+import { createSessions } from '../src/sessions.ts'
 import { type Browser, type Edge, edge, origin } from './edge.ts'
 import { alice, bob, type TestProvider } from './provider.ts'
 
@@ -342,6 +347,31 @@ t.test('uses what another replica has refreshed', async t => {
   t.same([provider.calls['refresh_token'], provider.calls['exchange']], [1, 1])
   t.equal((await two.fetch('/api/customers/me')).statusCode, 200, 'also for a service it has no token for yet')
   t.same([provider.calls['refresh_token'], provider.calls['exchange']], [1, 2])
+})
+
+t.test('a request that read the session before it was refreshed does not refresh it again', async t => {
+  const { browser, provider, redis, config, keyFile } = await edge(t)
+  const { logger } = testLogger()
+  const keys = await readClientKeys(keyFile, logger)
+  const now = () => Date.now() + 6 * minute
+  const sessions = createSessions({
+    store: createSessionStore(redis),
+    keys: config.sessionKeys,
+    provider: createProvider({ ...config.provider, keys, publicOrigin: origin, logger, now }),
+    times: config.session,
+    logger,
+    metrics: createMetrics('bff'),
+    now,
+  })
+  const person = browser()
+  await person.login()
+  const found = await sessions.find(person.cookie())
+  if (!('session' in found)) return t.fail('there is a session')
+  const first = await sessions.fresh(found.session)
+  const second = await sessions.fresh(found.session)
+  t.equal(provider.calls['refresh_token'], 1)
+  t.equal(second.tokens.accessToken, first.tokens.accessToken)
+  t.equal(second.version, 2)
 })
 
 t.test('never gives one person the token of another, however many ask at once', async t => {
