@@ -3,14 +3,15 @@ import { existsSync, readdirSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { unknown } from './flags.ts'
 
+const suffix = '.bench.ts'
 const folder = resolve(import.meta.dirname, '../../../bench')
 
-/** `pnpm bench [name …]`: runs `bench/<name>.ts`, all of them without a name. Each states what it needs. */
+/** `pnpm bench [name …]`: runs `bench/<name>.bench.ts`, all of them without a name. Each states what it needs. */
 export async function main(args: readonly string[]): Promise<void> {
   const names = existsSync(folder)
     ? readdirSync(folder)
-        .filter(file => file.endsWith('.ts'))
-        .map(file => basename(file, '.ts'))
+        .filter(file => file.endsWith(suffix))
+        .map(file => basename(file, suffix))
     : []
   const wanted = args.filter(arg => !arg.startsWith('-'))
   for (const name of wanted) {
@@ -21,7 +22,7 @@ export async function main(args: readonly string[]): Promise<void> {
   }
   const flags = args.filter(arg => arg.startsWith('-'))
   for (const name of wanted.length === 0 ? names : wanted) {
-    const child = spawn(process.execPath, [join(folder, `${name}.ts`), ...flags], { stdio: 'inherit' })
+    const child = spawn(process.execPath, [join(folder, name + suffix), ...flags], { stdio: 'inherit' })
     const code = await new Promise<number>(done =>
       child.once('exit', (status, signal) => done(signal ? 1 : (status ?? 1))),
     )

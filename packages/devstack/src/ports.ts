@@ -90,10 +90,10 @@ export async function claimPorts(wanted: ReadonlyMap<number, string>, state: str
 const isLeftFrom = (owner: PortOwner, state: string): boolean =>
   read(() => readFileSync(`/proc/${owner.pid}/environ`, 'latin1'))?.includes(`${markName}=${state}#`) === true
 
-export type PortOwner = { pid: number; command: string }
+type PortOwner = { pid: number; command: string }
 
 /** The process that listens on a port, as far as this user may see it. */
-export function portOwner(port: number): PortOwner | undefined {
+function portOwner(port: number): PortOwner | undefined {
   const pid = process.platform === 'linux' ? listenerByProc(port) : listenerByLsof(port)
   return pid === undefined ? undefined : { pid, command: commandOf(pid) }
 }

@@ -183,7 +183,7 @@ export async function complete(
 }
 
 /** Sends a signal to a whole group. A group that is gone already is what was wanted. */
-export function signalGroup(group: number, signal: NodeJS.Signals): void {
+function signalGroup(group: number, signal: NodeJS.Signals): void {
   try {
     process.kill(-group, signal)
   } catch (error) {

@@ -149,7 +149,7 @@ type AdminApi = {
 }
 
 /** Keycloak's admin API below `/admin/realms`, logged in as the console's administrator. */
-export async function adminApi({ url, username, password }: Administrator): Promise<AdminApi> {
+async function adminApi({ url, username, password }: Administrator): Promise<AdminApi> {
   const form = { grant_type: 'password', client_id: 'admin-cli', username, password }
   const login = await request(`${url}/realms/master/protocol/openid-connect/token`, {
     method: 'POST',

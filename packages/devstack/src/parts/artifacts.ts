@@ -9,7 +9,7 @@ import { complete } from '../process.ts'
 import type { Site } from './part.ts'
 
 /** The one folder that keeps what was fetched, shared by all clones of the project. */
-export function cacheFolder(environment: Site['environment']): string {
+function cacheFolder(environment: Site['environment']): string {
   return join(environment['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'zero-trust-banking')
 }
 
