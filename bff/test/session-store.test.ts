@@ -52,6 +52,8 @@ t.test('queues nothing while there is no connection: a write that failed never h
   await answers(redis)
   link.cut()
   while (await isThere(redis)) await new Promise(resolve => setTimeout(resolve, 5))
+  // The connection is seen to be lost; now there is none.
+  await new Promise(resolve => setTimeout(resolve, 100))
   await t.rejects(redis.run('SET', key, 'late'), { code: 'sessions_unavailable' })
   await link.mend()
   await answers(redis)
