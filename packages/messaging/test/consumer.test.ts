@@ -144,7 +144,7 @@ t.test('waits for a database that is away and sets nothing aside for it', async 
   t.teardown(() => through.end({ timeout: 1 }))
   consume({ 'customer.registered': record }, through)
   await send(registered('before'))
-  await eventually(() => seen.length === 1)
+  await eventually(async () => /outcome="handled",app="test"\} 1/.test(await metrics.text()))
   proxy.cut()
   await send(registered('after'))
   await eventually(async () => /outcome="failed",app="test"\} [3-9]/.test(await metrics.text()))
