@@ -24,10 +24,12 @@ const accountCount = 20_000
 const scale = 20
 const password = 'development-only'
 
+const running = join(import.meta.dirname, '../.dev/status.json')
+if (existsSync(running)) process.env['STACK'] ??= running
 const url = stack()?.parts.find(part => part.name === 'postgres')?.url
 if (url === undefined) {
   console.error(
-    'This needs PostgreSQL: run `npx -y pnpm@10.34.9 bench`, or set STACK to the status file of a running `dev`.',
+    'This needs PostgreSQL: start `npx -y pnpm@10.34.9 dev` beside it, or set STACK to the status file of a running one.',
   )
   process.exit(1)
 }

@@ -91,8 +91,8 @@ export function createBatches<Item, Result>(options: BatchOptions<Item, Result>)
         pump()
       })
     }
-    if (waiting.length > 0 && inFlight < maxInFlight)
-      overdue ??= setTimeout(() => {
+    if (waiting.length > 0 && inFlight < maxInFlight && overdue === undefined)
+      overdue = setTimeout(() => {
         overdue = undefined
         pump(true)
       }, courtesy)

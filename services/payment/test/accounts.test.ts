@@ -120,6 +120,9 @@ t.test('refuses an odd page', async t => {
     'after=-1',
     'after=1;drop',
     'from=yesterday',
+    'from=2016-12-31T23:59:60Z',
+    'from=0000-01-01T00:00:00Z',
+    'to=9999-12-31T23:59:59-23:59',
     'to=',
   ])
     t.equal((await it.get(`/accounts/${id}/postings?${query}`, alice)).statusCode, 400, query)

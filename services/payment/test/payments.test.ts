@@ -257,6 +257,7 @@ t.test('takes a body literally', async t => {
     ['half a surrogate pair', { ...good, reference: 'a\ud800' }],
     ['text that turns around', { ...good, creditor: { name: 'a\u202eb', iban: to.iban } }],
     ['a reference of 141 characters', { ...good, reference: 'x'.repeat(141) }],
+    ['a blank name', { ...good, creditor: { name: ' ', iban: to.iban } }],
     ['an empty name', { ...good, creditor: { name: '', iban: to.iban } }],
     ['a list', [good]],
     ['null', null],

@@ -65,12 +65,21 @@ export async function accountRoutes(app: Server, { ledger }: { ledger: LedgerSto
       const items = await ledger.postingsOf(account.id, account.currency, {
         limit,
         ...(after === undefined ? {} : { before: BigInt(after) }),
-        ...(from === undefined ? {} : { from: new Date(from) }),
-        ...(to === undefined ? {} : { to: new Date(to) }),
+        ...(from === undefined ? {} : { from: instant(from) }),
+        ...(to === undefined ? {} : { to: instant(to) }),
       })
       const last = items[limit - 1]
       if (items.length <= limit || last === undefined) return { items }
       return { items: items.slice(0, limit), next: String(last.seq) }
     },
   )
+}
+
+/** The format lets leap seconds and years through that neither a Date nor the database knows. */
+function instant(text: string): Date {
+  const date = new Date(text)
+  const year = date.getUTCFullYear()
+  if (Number.isNaN(year) || year < 1900 || year > 9999)
+    throw problem('request_invalid', 'A time is between the years 1900 and 9999, without leap seconds.')
+  return date
 }

@@ -38,7 +38,7 @@ export const PaymentOrder = Type.Object(
     debtorAccountId: Uuid,
     creditor: Type.Object(
       {
-        name: Type.String({ minLength: 1, maxLength: 70, pattern: printable }),
+        name: Type.String({ maxLength: 70, pattern: printable.replace('^', '^(?=.*\\S)') }),
         iban: Type.Optional(Type.String({ minLength: 1, maxLength: 64, description: 'spaces are allowed' })),
         accountId: Type.Optional(Uuid),
       },

@@ -942,9 +942,8 @@ exports[`services/payment/test/openapi.test.ts > TAP > publishes this document >
                     "properties": {
                       "name": {
                         "type": "string",
-                        "minLength": 1,
                         "maxLength": 70,
-                        "pattern": "^[^\\\\p{Cc}\\\\p{Cs}\\\\u200e\\\\u200f\\\\u202a-\\\\u202e\\\\u2066-\\\\u2069]*$"
+                        "pattern": "^(?=.*\\\\S)[^\\\\p{Cc}\\\\p{Cs}\\\\u200e\\\\u200f\\\\u202a-\\\\u202e\\\\u2066-\\\\u2069]*$"
                       },
                       "iban": {
                         "type": "string",
