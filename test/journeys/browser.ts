@@ -49,7 +49,11 @@ export type Person = { context: BrowserContext; page: Page; complaints: string[]
 
 /** A person whose console errors, page errors and policy violations are collected. */
 export async function newPerson(browser: Browser): Promise<Person> {
-  const context = await browser.newContext({ locale: 'en-GB', viewport: { width: 1280, height: 900 } })
+  const context = await browser.newContext({
+    locale: 'en-GB',
+    reducedMotion: 'reduce',
+    viewport: { width: 1280, height: 900 },
+  })
   const complaints: string[] = []
   const page = await context.newPage()
   // Runs in the page, before any of its own scripts.

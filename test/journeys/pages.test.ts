@@ -208,6 +208,7 @@ t.test('staff without accounts, dark mode and a small screen are looked after', 
   const context = await browser.newContext({
     locale: 'de-DE',
     colorScheme: 'dark',
+    reducedMotion: 'reduce',
     viewport: { width: 390, height: 800 },
   })
   const page = await context.newPage()

@@ -140,6 +140,8 @@ function observe(
     request.log = request.log.child({ traceId: request.trace.traceId })
     reply.header('x-request-id', request.id)
     reply.header('traceparent', formatTraceparent(request.trace))
+    // What is answered is about a person: nobody keeps a copy unless the route says that they may.
+    reply.header('cache-control', 'no-store')
     reply.header('x-content-type-options', 'nosniff').headers(headers)
   })
   app.addHook('onResponse', async (request, reply) => {

@@ -54,6 +54,7 @@ t.test('answers with what the response schema names and nothing else', async t =
   const response = await app.inject(post({ count: 3 }))
   t.equal(response.statusCode, 200)
   t.same(response.json(), { count: 3 })
+  t.equal(response.headers['cache-control'], 'no-store', 'and nobody keeps a copy')
 })
 
 t.test('takes bodies literally and names the wrong field', async t => {

@@ -12,6 +12,7 @@ import {
   type Producer,
 } from 'kafkajs'
 import { within } from './deadline.ts'
+import { quietIdleConnections } from './kafkajs-timers.ts'
 import type { Delivery, Message, Subscription, Transport } from './transport.ts'
 
 export type KafkaOptions = {
@@ -31,6 +32,8 @@ export type KafkaOptions = {
   /** Opens the connections to brokers; tests lead them through a proxy. */
   socketFactory?: ISocketFactory
 }
+
+quietIdleConnections()
 
 const publishDeadline = 10_000
 const closeDeadline = 5_000
