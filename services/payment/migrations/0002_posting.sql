@@ -154,8 +154,6 @@ BEGIN
     SELECT c.id AS creditor_id, d.iban AS debtor_iban, c.iban AS creditor_iban, c.owner_id AS creditor_owner,
       CASE
         WHEN d.id IS NULL OR (v_kind = 'payment' AND d.owner_id IS DISTINCT FROM subjects[n]) THEN 'not_found'
-        WHEN k.fingerprint = fingerprints[n] THEN 'replay'
-        WHEN k.fingerprint IS NOT NULL THEN 'key_reused'
         WHEN c.id IS NULL OR (v_kind = 'payment' AND c.kind = 'system') THEN 'creditor_unknown'
         WHEN c.id = d.id THEN 'same_account'
         WHEN currencies[n] <> d.currency OR currencies[n] <> c.currency THEN 'currency_mismatch'
@@ -168,27 +166,31 @@ BEGIN
     CROSS JOIN LATERAL (SELECT coalesce(i.id, j.id) AS id, coalesce(i.iban, j.iban) AS iban,
       coalesce(i.kind, j.kind) AS kind, coalesce(i.owner_id, j.owner_id) AS owner_id,
       coalesce(i.currency, j.currency) AS currency) c
-    LEFT JOIN idempotency_key k ON k.subject = subjects[n] AND k.route = v_route AND k.key = keys[n]
     ORDER BY n
   ) s;
   v_fresh := array_positions(v_outcomes, NULL);
 
-  IF cardinality(v_fresh) > 0 THEN
-    -- The key comes first: a twin in another transaction waits here until this one has committed.
-    BEGIN
-      INSERT INTO idempotency_key (subject, route, key, fingerprint, payment_id, created_at)
-      SELECT subjects[n], v_route, keys[n], fingerprints[n], payment_ids[n], now()
-      FROM unnest(v_fresh) AS n ORDER BY subjects[n], keys[n]
-      ON CONFLICT DO NOTHING;
-      GET DIAGNOSTICS v_stored = ROW_COUNT;
-    EXCEPTION WHEN lock_not_available THEN
-      RAISE EXCEPTION 'an idempotency key is in flight' USING ERRCODE = 'BK001';
-    END;
-    -- Lost a race: everything again, which finds the winner's answer.
-    IF v_stored < cardinality(v_fresh) THEN
-      RAISE EXCEPTION 'an idempotency key was taken meanwhile' USING ERRCODE = 'serialization_failure';
-    END IF;
+  -- The key comes first: a twin in another transaction waits here until this one has committed.
+  INSERT INTO idempotency_key (subject, route, key, fingerprint, payment_id, created_at)
+  SELECT subjects[n], v_route, keys[n], fingerprints[n], payment_ids[n], now()
+  FROM unnest(v_fresh) AS n ORDER BY subjects[n], keys[n]
+  ON CONFLICT DO NOTHING;
+  GET DIAGNOSTICS v_stored = ROW_COUNT;
+  -- What was not stored is a repetition, even of an order earlier in this batch.
+  IF v_stored < cardinality(v_fresh) THEN
+    SELECT array_agg(CASE
+        WHEN v_outcomes[n] IS NOT NULL THEN v_outcomes[n]
+        WHEN k.payment_id = payment_ids[n] THEN NULL
+        WHEN k.fingerprint = fingerprints[n] THEN 'replay'
+        ELSE 'key_reused'
+      END ORDER BY n)
+    INTO v_outcomes
+    FROM unnest(item_numbers) AS n
+    LEFT JOIN idempotency_key k ON k.subject = subjects[n] AND k.route = v_route AND k.key = keys[n];
+    v_fresh := array_positions(v_outcomes, NULL);
+  END IF;
 
+  IF cardinality(v_fresh) > 0 THEN
     SELECT array_agg(a.id), array_agg(a.posted), array_agg(a.held), array_agg(a.floor), array_agg(a.version),
       array_agg(a.entries), array_agg(a.status = 'frozen')
     INTO v_ids, v_posted, v_held, v_floor, v_version, v_entries, v_frozen

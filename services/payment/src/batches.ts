@@ -38,7 +38,7 @@ const maxTries = 8
 
 /**
  * Collects what arrives while the database is busy into one call, so that many items share one commit. An idle service
- * adds no delay: an item leaves at once when no call is under way.
+ * adds no delay: an item leaves at the end of the event loop's turn when no call is under way.
  *
  * When a whole call fails, its items go one by one, so that none fails for its neighbours.
  */
@@ -81,14 +81,16 @@ export function createBatches<Item, Result>(options: BatchOptions<Item, Result>)
     }
   }
 
-  let overdue: NodeJS.Timeout | undefined
-  const pump = (hurry = false): void => {
+  const pump = (hurry: boolean): void => {
     while (inFlight < maxInFlight && waiting.length > 0 && (inFlight === 0 || hurry || waiting.length >= crowd)) {
-      const batch = waiting.splice(0, maxItems)
+      // A crowd is shared out among the free calls, so that one is prepared here while the database works on another.
+      const free = maxInFlight - inFlight
+      const share = waiting.length < crowd * free ? waiting.length : Math.ceil(waiting.length / free)
+      const batch = waiting.splice(0, Math.min(share, maxItems))
       inFlight += 1
       void settle(batch).finally(() => {
         inFlight -= 1
-        pump()
+        schedule()
       })
     }
     if (waiting.length > 0 && inFlight < maxInFlight && overdue === undefined)
@@ -98,6 +100,18 @@ export function createBatches<Item, Result>(options: BatchOptions<Item, Result>)
       }, courtesy)
   }
 
+  let overdue: NodeJS.Timeout | undefined
+  let scheduled = false
+  /** At the end of this turn of the event loop: whatever arrived in the same turn goes together. */
+  const schedule = (): void => {
+    if (scheduled) return
+    scheduled = true
+    setImmediate(() => {
+      scheduled = false
+      pump(false)
+    })
+  }
+
   return {
     /** @throws Problem `overloaded` when too many wait already */
     submit: (item: Item): Promise<Result> =>
@@ -105,7 +119,7 @@ export function createBatches<Item, Result>(options: BatchOptions<Item, Result>)
         if (waiting.length >= maxWaiting)
           return reject(problem('overloaded', undefined, { headers: { 'retry-after': '1' } }))
         waiting.push({ item, since: performance.now(), resolve, reject })
-        pump()
+        schedule()
       }),
   }
 }

@@ -71,7 +71,7 @@ export function createPaymentStore({ sql, drizzle }: Pick<Database, 'sql' | 'dri
       if (status !== null && body !== null) return { status, body, replayed: outcome === 'replay' }
       throw problem(outcome as ProblemCode)
     } catch (error) {
-      if (codeOf(error) === keyInFlight) throw problem('key_in_flight', undefined, { headers: { 'retry-after': '1' } })
+      if (isKeyInFlight(error)) throw problem('key_in_flight', undefined, { headers: { 'retry-after': '1' } })
       throw asDatabaseProblem(error) ?? error
     }
   }
@@ -167,10 +167,13 @@ export function createPaymentStore({ sql, drizzle }: Pick<Database, 'sql' | 'dri
 const reasonsOf = (decision: Decision): string | null =>
   decision.outcome === 'hold' ? `{${decision.reasons.join()}}` : null
 
-/** Raised by the posting function when a key's first request has not finished within the lock's time limit. */
-const keyInFlight = 'BK001'
+/** The first request with a key has not finished within the lock's time limit: PostgreSQL says where it waited. */
+const isKeyInFlight = (error: unknown): boolean =>
+  codeOf(error) === lockTimeout && /INSERT INTO idempotency_key/.test(String((error as { where?: unknown }).where))
+
+const lockTimeout = '55P03'
 const races = new Set([
-  '40001', // serialization_failure, also raised when a key was taken meanwhile
+  '40001', // serialization_failure
   '40P01', // deadlock_detected
   '23505', // unique_violation
 ])
@@ -179,7 +182,7 @@ function classify(error: unknown): Failure {
   const code = codeOf(error)
   if (code !== undefined && races.has(code)) return 'retry'
   // A lock that was not had in time failed one statement; anything else of this kind fails the next call too.
-  if (code !== '55P03' && asDatabaseProblem(error) !== undefined) return 'unavailable'
+  if (code !== lockTimeout && asDatabaseProblem(error) !== undefined) return 'unavailable'
   return 'refused'
 }
 

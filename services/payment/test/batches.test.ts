@@ -14,35 +14,41 @@ function slowDatabase() {
 const turn = () => new Promise(resolve => setImmediate(resolve))
 const names = (count: number) => Array.from({ length: count }, (_, n) => `item ${n}`)
 
-t.test('sends the first item at once and what comes meanwhile together', async t => {
+t.test('sends together what arrives in one turn, and what comes while a call is under way', async t => {
   const { calls, run } = slowDatabase()
   const { submit } = createBatches({ run, classify: () => 'refused' })
-  const results = names(10).map(submit)
-  t.same(
-    calls.map(({ items }) => items.length),
-    [1],
-  )
-  calls[0]?.answer()
+  const first = names(3).map(submit)
   await turn()
-  t.same(calls[1]?.items, names(10).slice(1), 'the others share a call, in their order')
-  calls[1]?.answer()
+  t.same(calls[0]?.items, names(3))
+  const later = ['later', 'last'].map(submit)
+  await turn()
+  t.equal(calls.length, 1)
+  calls[0]?.answer()
   t.same(
-    await Promise.all(results),
-    names(10).map(item => `did ${item}`),
+    await Promise.all(first),
+    names(3).map(item => `did ${item}`),
   )
+  const again = submit('again')
+  while (calls.length < 2) await turn()
+  t.same(calls[1]?.items, ['later', 'last', 'again'], 'whoever was answered and asks at once comes along')
+  calls[1]?.answer()
+  await Promise.all([...later, again])
 })
 
 t.test('makes a second call for a crowd and never a third', async t => {
   const { calls, run } = slowDatabase()
   const { submit } = createBatches({ run, classify: () => 'refused', maxItems: 20 })
-  const results = names(100).map(submit)
+  const results = [submit('first')]
+  await turn()
+  results.push(...names(99).map(submit))
   await turn()
   t.same(
     calls.map(({ items }) => items.length),
-    [1, 16],
+    [1, 20],
   )
   for (let n = 0; n < calls.length; n += 1) {
     calls[n]?.answer()
+    await turn()
     await turn()
   }
   t.ok(calls.every(({ items }) => items.length <= 20))
@@ -53,6 +59,7 @@ t.test('does not let a slow call hold back the few that came after it', async t 
   const { calls, run } = slowDatabase()
   const { submit } = createBatches({ run, classify: () => 'refused' })
   const slow = submit('slow')
+  await turn()
   const quick = submit('quick')
   while (calls.length < 2) await turn()
   calls[1]?.answer()
@@ -94,6 +101,7 @@ t.test('asks an absent database once, not once per item', async t => {
   const { submit } = createBatches({ run, classify: () => 'unavailable' })
   const results = Promise.allSettled(names(50).map(submit))
   for (let n = 0; n < 3; n += 1) {
+    await turn()
     calls[n]?.fail(new Error('gone'))
     await turn()
   }
@@ -104,9 +112,12 @@ t.test('asks an absent database once, not once per item', async t => {
 t.test('refuses more than it can hold', async t => {
   const { calls, run } = slowDatabase()
   const { submit } = createBatches({ run, classify: () => 'refused', maxWaiting: 3, crowd: 100 })
-  const held = names(4).map(submit)
+  const held = [submit('first')]
+  await turn()
+  held.push(...names(3).map(submit))
   await t.rejects(submit('one too many'), { code: 'overloaded', status: 503 })
   calls[0]?.answer()
+  await turn()
   await turn()
   calls[1]?.answer()
   await Promise.all(held)

@@ -87,7 +87,7 @@ t.test('never changes what was booked, not even for the owner', async t => {
 })
 
 t.test('takes only postings that balance, fit and leave no gap', async t => {
-  const { owner, from, to } = await ledger(t)
+  const { owner, from, to, open } = await ledger(t)
   const third = randomUUID()
   const [accounts] = await owner<{ debit: bigint; credit: bigint; debits: bigint; credits: bigint }[]>`
     SELECT a.posted AS debit, a.entries AS debits, b.posted AS credit, b.entries AS credits
@@ -99,12 +99,12 @@ t.test('takes only postings that balance, fit and leave no gap', async t => {
     { account: from.id, amount: -5n, seq: debits + 1n, balance: debit - 5n },
     { account: to.id, amount: 5n, seq: credits + 1n, balance: credit + 5n },
   ]
-  const insert = (sides: readonly Side[], { transfer = true } = {}) =>
+  const insert = (sides: readonly Side[], { transfer = true, creditor = to.id } = {}) =>
     owner.begin(async sql => {
       const id = randomUUID()
       if (transfer)
         await sql`INSERT INTO transfer (id, kind, payment_id, debtor_id, creditor_id, amount, currency, at)
-          VALUES (${id}, 'payment', ${randomUUID()}, ${from.id}, ${to.id}, 5, 'EUR', now())`
+          VALUES (${id}, 'payment', ${randomUUID()}, ${from.id}, ${creditor}, 5, 'EUR', now())`
       for (const { account, seq, balance } of sides)
         if (balance !== null && seq !== null)
           await sql`UPDATE account SET posted = ${balance}, entries = ${seq} WHERE id = ${account} AND kind <> 'system'
@@ -136,6 +136,9 @@ t.test('takes only postings that balance, fit and leave no gap', async t => {
   ]
   for (const [what, sides, constraint] of cases)
     t.match(await refusal(insert(sides)), { code: '23514', constraint_name: constraint }, what)
+  const fresh = await open('carol', 0n)
+  const second = { account: fresh.id, amount: 5n, seq: 2n, balance: 5n }
+  t.match(await refusal(insert([one, second], { creditor: fresh.id })), { constraint_name: 'posting_fits' }, 'no first')
   t.match(await refusal(insert(good, { transfer: false })), { constraint_name: 'posting_fits' }, 'without a transfer')
   t.equal((await refusal(insert(good))).code, 'accepted', 'the right ones pass')
 })
