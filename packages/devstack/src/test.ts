@@ -4,6 +4,7 @@ import { dirname, join, relative, resolve } from 'node:path'
 import { developmentState, root, untilAsked } from './dev.ts'
 import { type Flag, help, readFlags } from './flags.ts'
 import { type PartName, partNames } from './parts/part.ts'
+import { removeCluster } from './parts/postgres.ts'
 import { chosen, type Plan } from './plan.ts'
 import { freePorts } from './ports.ts'
 import { type Guard, ignoreBrokenPipe, run, startGuard } from './process.ts'
@@ -75,19 +76,21 @@ async function runAll(globs: readonly string[], screen: Terminal): Promise<numbe
       screen.say(screen.style('red', (error as Error).message))
       results.push({ file: 'the bank', name: 'starts', outcome: 'failed', reason: '' })
     }
-    const environment = { STACK: given ?? statusFile(state) }
-    const first = files.filter(file => !isJourney(file))
-    const second = files.filter(isJourney)
-    const options = { guard, environment, screen, asked: end.asked }
-    if (first.length > 0 && !asked) results.push(...(await runTap(first, [], options)))
-    if (missing.length > 0) results.push(...second.map(file => skipped(file, missing)))
-    else if (second.length > 0 && !asked) {
-      results.push(...(await runTap(second, ['--jobs=1', '--timeout=240'], options)))
+    const options = { guard, environment: { STACK: given ?? statusFile(state) }, screen, asked: end.asked }
+    for (const order of [0, 1, 2]) {
+      const group = files.filter(file => rank(file) === order)
+      const more = order === 0 ? [] : ['--jobs=1', '--timeout=240']
+      if (group.length === 0 || asked) continue
+      if (order > 0 && missing.length > 0) results.push(...group.map(file => skipped(file, missing)))
+      else results.push(...(await runTap(group, more, options)))
     }
   } finally {
     await stack?.stop()
     await guard.close()
-    if (state !== '' && state !== usualState) await rm(state, { recursive: true, force: true })
+    if (state !== '' && state !== usualState) {
+      await removeCluster(state)
+      await rm(state, { recursive: true, force: true })
+    }
   }
   if (asked) {
     screen.say('Interrupted.')

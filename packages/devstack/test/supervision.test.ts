@@ -25,7 +25,7 @@ async function startChain(t: Test): Promise<Chain> {
   const plain = script('script', `"${process.execPath}" "${launcher}" "${state}"`)
   const pnpm = script('pnpm', plain)
   const npx = script('npx', pnpm)
-  const top = spawn(npx, { stdio: ['ignore', 'pipe', 'inherit'], env: { PATH: process.env['PATH'] } })
+  const top = spawn(npx, { stdio: ['ignore', 'pipe', 'ignore'], env: { PATH: process.env['PATH'] } })
   const line = await firstLine(top)
   const facts = JSON.parse(line) as { launcher: number; port: number; pids: number[] }
   const shells: number[] = []
