@@ -206,11 +206,14 @@ BEGIN
     v_time := iso_instant(v_at);
 
     FOREACH n IN ARRAY v_fresh LOOP
-      -- Binary search; system accounts are not among the locked ones.
+      -- Binary search.
       d := width_bucket(debtor_ids[n], v_ids);
-      d := CASE WHEN v_ids[d] = debtor_ids[n] THEN d END;
       c := width_bucket(v_creditors[n], v_ids);
-      c := CASE WHEN v_ids[c] = v_creditors[n] THEN c END;
+      IF v_kind <> 'payment' THEN
+        -- System accounts are not among the locked ones.
+        d := CASE WHEN v_ids[d] = debtor_ids[n] THEN d END;
+        c := CASE WHEN v_ids[c] = v_creditors[n] THEN c END;
+      END IF;
       v_amount := amounts[n];
       IF d IS NOT NULL THEN
         v_version[d] := v_version[d] + 1;

@@ -5,7 +5,6 @@ import { alias } from 'drizzle-orm/pg-core'
 import { accounts, payments, postings, transfers } from './tables.ts'
 
 export type LedgerStore = ReturnType<typeof createLedgerStore>
-export type AccountView = Awaited<ReturnType<LedgerStore['accountsOf']>>[number]
 
 /** Which postings of an account; all bounds are optional but the limit. */
 export type PostingQuery = { before?: bigint; from?: Date; to?: Date; limit: number }

@@ -4,7 +4,7 @@ import { parseIban } from './iban.ts'
 export type PaymentState = 'posted' | 'held' | 'declined' | 'cancelled'
 
 /** Why a payment waits for a person; codes that clients translate. */
-export type HoldReason = 'large_amount'
+type HoldReason = 'large_amount'
 
 /** A payment as its debtor sees it. */
 export type Payment = {

@@ -2,7 +2,7 @@ import { Currency, Money, SignedMoney } from '@banking/contracts'
 import Type from 'typebox'
 
 /** A plain pattern: `format: 'uuid'` would also take `urn:uuid:…`, which the database does not. */
-export const Uuid = Type.String({ pattern: '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' })
+const Uuid = Type.String({ pattern: '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' })
 const Instant = Type.String({ format: 'date-time' })
 /** No control characters, no lone surrogates, nothing that turns the direction of writing. */
 const printable = '^[^\\p{Cc}\\p{Cs}\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069]*$'
