@@ -370,7 +370,10 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 $$;
 --> statement-breakpoint
 
+-- Functions are closed until granted, later ones too.
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;
+--> statement-breakpoint
+ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 --> statement-breakpoint
 GRANT EXECUTE ON FUNCTION post_payments, cancel_payment, forget_idempotency_keys, mask_iban TO payment;
 --> statement-breakpoint
