@@ -8,7 +8,7 @@ export function wholeBank(t: Test): Bank {
   return runningBank()
 }
 
-export type Answer = { status: number; headers: Headers; body: string; json: () => Record<string, unknown> }
+type Answer = { status: number; headers: Headers; body: string; json: () => Record<string, unknown> }
 
 /** What a script of the page may ask the edge for, in the name of one person. */
 export type Client = {

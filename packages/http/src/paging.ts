@@ -1,11 +1,10 @@
-import Type, { type Static, type TSchema } from 'typebox'
+import Type, { type TSchema } from 'typebox'
 
 /** Query of every list: keyset paging, newest first. */
 export const page = Type.Object({
   after: Type.Optional(Type.String({ maxLength: 200, description: '`next` of the page before' })),
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 50 })),
 })
-export type Page = Static<typeof page>
 
 /** Shape of every list. `next` is absent on the last page. */
 export const lists = <T extends TSchema>(item: T) =>

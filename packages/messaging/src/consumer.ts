@@ -2,9 +2,8 @@ import { type CloudEvent, type EventType, eventContentType } from '@banking/cont
 import { asDatabaseProblem, type Database } from '@banking/db'
 import { type Logger, type Metrics, parseTraceparent } from '@banking/telemetry'
 import type { TransactionSql } from 'postgres'
-import { DeadlineError, within } from './deadline.ts'
 import { PoisonMessage, readEvent } from './event.ts'
-import type { Delivery, Subscription, Transport } from './transport.ts'
+import { DeadlineError, type Delivery, type Subscription, type Transport, within } from './transport.ts'
 
 /** A transaction that the effect of one event lives in. */
 export type Transaction = TransactionSql<{ bigint: bigint }>

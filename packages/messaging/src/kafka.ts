@@ -11,9 +11,8 @@ import {
   Partitioners,
   type Producer,
 } from 'kafkajs'
-import { within } from './deadline.ts'
 import { quietIdleConnections } from './kafkajs-timers.ts'
-import type { Delivery, Message, Subscription, Transport } from './transport.ts'
+import { type Delivery, type Message, type Subscription, type Transport, within } from './transport.ts'
 
 export type KafkaOptions = {
   brokers: readonly string[]

@@ -3,8 +3,7 @@ import { eventContentType } from '@banking/contracts'
 import type { Database } from '@banking/db'
 import type { Logger, Metrics } from '@banking/telemetry'
 import postgres from 'postgres'
-import { within } from './deadline.ts'
-import type { Message, Transport } from './transport.ts'
+import { type Message, type Transport, within } from './transport.ts'
 
 type Sql = Database['sql']
 type Row = { position: bigint; topic: string; key: string; event: string }

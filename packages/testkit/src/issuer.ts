@@ -5,7 +5,7 @@ import { type AppName, audienceOf, type Role, scopeOf, webClient } from '@bankin
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import type { Test } from 'tap'
 
-export type TokenClaims = {
+type TokenClaims = {
   /** The person, or with `client` alone the service account. */
   sub?: string
   roles?: readonly Role[]

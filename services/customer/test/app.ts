@@ -48,6 +48,7 @@ export async function customerApp(t: Test) {
   t.teardown(() => app.close())
   return {
     app,
+    identity,
     keys,
     sql: database.sql,
     owner: owner.sql,

@@ -40,6 +40,7 @@ export async function notificationApp(t: Test, options: { limits?: Partial<Strea
   })
   return {
     app,
+    identity,
     store,
     streams,
     metrics,
