@@ -5,7 +5,15 @@ import { goldenCluster } from './golden.ts'
 import { clientKeys } from './keys.ts'
 import { kafkaPart } from './parts/kafka.ts'
 import { keycloakPart } from './parts/keycloak.ts'
-import { developmentPassword, type Origin, type Part, type PartName, partNames, type Site } from './parts/part.ts'
+import {
+  addressVariable,
+  developmentPassword,
+  type Origin,
+  type Part,
+  type PartName,
+  partNames,
+  type Site,
+} from './parts/part.ts'
 import { postgresPart, provideDatabase, removeCluster } from './parts/postgres.ts'
 import { redisPart } from './parts/redis.ts'
 import { seed } from './people.ts'
@@ -92,7 +100,12 @@ async function startGuarded(plan: Plan, screen: Terminal, guard: Guard): Promise
 
   const { origins, missing } = await locateAll(planned, screen)
   if (missing.length > 0 && plan.tolerant !== true) {
-    throw new Error([...new Set(missing.map(({ remedy }) => remedy))].join('\n'))
+    const variables = missing.map(({ name }) => addressVariable[name]).join(', ')
+    throw new Error(
+      [...new Set(missing.map(({ remedy }) => remedy)), `Or name running ones: ${variables}. --only starts less.`].join(
+        '\n',
+      ),
+    )
   }
   const isThere = (name: PartName) => origins.has(name)
   const parts = planned.filter(({ name, needs }) => isThere(name) && needs.every(isThere))
@@ -131,6 +144,7 @@ async function startGuarded(plan: Plan, screen: Terminal, guard: Guard): Promise
     superuser: postgres.url(),
     place: {
       ...{ root: plan.root, ports, issuer: status.issuer, origin, keys },
+      compileCache: join(plan.state, 'compile-cache'),
       redis: origins.get('redis')?.url ?? '',
       kafka: origins.get('kafka')?.url ?? '',
       database: postgres.url,

@@ -59,7 +59,8 @@ export async function startPart(scene: Scene, part: Part): Promise<void> {
     })
     scene.keepers.push({ name: part.name, keeper })
     await keeper.started.catch(cause => {
-      throw new Error(`${origin.program} did not start. ${(cause as Error).message}`, { cause })
+      const remedy = 'If its data is damaged or from another version, forget it: dev --reset'
+      throw new Error(`${origin.program} did not start. ${(cause as Error).message}\n${remedy}`, { cause })
     })
   }
   await part.prepare?.()

@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { cp, mkdir, rm, writeFile } from 'node:fs/promises'
+import { connect } from 'node:net'
 import { join } from 'node:path'
-import { type Admin, Kafka, logLevel } from 'kafkajs'
+import { createTopics } from '@banking/messaging'
+import { createLogger } from '@banking/telemetry'
 import { complete, type Program } from '../process.ts'
 import { cached, exists, fetchLibraries, java } from './artifacts.ts'
 import type { Origin, Part, Site } from './part.ts'
@@ -13,12 +16,13 @@ const partitions = 6
 
 /**
  * Apache Kafka from Maven artifacts: KRaft, one node that is broker and controller.
- * @param topics made when missing; clients may not create any
+ * @param topics made when missing, each with its dead letters; clients may not create any
  */
 export function kafkaPart(site: Site, ports: { broker: number; controller: number }, topics: readonly string[]): Part {
   const external = site.environment['KAFKA_BROKERS']
   const brokers = external ?? `127.0.0.1:${ports.broker}`
   const data = join(site.state, 'kafka')
+  const client = { brokers: brokers.split(','), logger: createLogger({ name: 'devstack', level: 'silent' }) }
   let libraries = ''
   let runtime = ''
 
@@ -85,37 +89,22 @@ export function kafkaPart(site: Site, ports: { broker: number; controller: numbe
         cwd: data,
       }
     },
-    answers: () => withAdmin(brokers, async admin => void (await admin.describeCluster())),
-    prepare: () => withAdmin(brokers, admin => createTopics(admin, topics)),
+    answers: async () => {
+      for (const address of brokers.split(',')) await connects(address)
+      await createTopics({ ...client, topics: [] })
+    },
+    prepare: () => createTopics({ ...client, topics, partitions }),
   }
 }
 
-async function createTopics(admin: Admin, topics: readonly string[]): Promise<void> {
-  const found = new Set(await admin.listTopics())
-  const missing = topics.filter(topic => !found.has(topic))
-  if (missing.length === 0) return
-  await admin.createTopics({
-    waitForLeaders: true,
-    topics: missing.map(topic => ({ topic, numPartitions: partitions, replicationFactor: 1 })),
-  })
-}
-
-async function withAdmin(brokers: string, work: (admin: Admin) => Promise<void>): Promise<void> {
-  process.env['KAFKAJS_NO_PARTITIONER_WARNING'] = '1'
-  const kafka = new Kafka({
-    clientId: 'devstack',
-    brokers: brokers.split(','),
-    connectionTimeout: 1_000,
-    requestTimeout: 10_000,
-    logLevel: logLevel.NOTHING,
-    retry: { retries: 0 },
-  })
-  const admin = kafka.admin()
+/** Cheaper than asking a client, which tries for seconds. */
+async function connects(address: string): Promise<void> {
+  const { hostname, port } = new URL(`kafka://${address}`)
+  const socket = connect({ host: hostname, port: Number(port) })
   try {
-    await admin.connect()
-    await work(admin)
+    await once(socket, 'connect', { signal: AbortSignal.timeout(2_000) })
   } finally {
-    await admin.disconnect()
+    socket.destroy()
   }
 }
 

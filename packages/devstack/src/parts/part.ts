@@ -3,6 +3,14 @@ import type { Guard, Program } from '../process.ts'
 export const partNames = ['postgres', 'redis', 'kafka', 'keycloak'] as const
 export type PartName = (typeof partNames)[number]
 
+/** The environment variable with the address of one that runs elsewhere. */
+export const addressVariable: Readonly<Record<PartName, string>> = {
+  postgres: 'POSTGRES_URL',
+  redis: 'REDIS_URL',
+  kafka: 'KAFKA_BROKERS',
+  keycloak: 'KEYCLOAK_URL',
+}
+
 /** Where a part comes from; a row of the table and of the status file. */
 export type Origin = {
   kind: 'external' | 'real'
