@@ -1,0 +1,18 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import t from 'tap'
+
+const root = resolve(import.meta.dirname, '..')
+
+t.test('every promise names a test that exists', async t => {
+  const promises = readFileSync(resolve(root, 'docs/promises.md'), 'utf8')
+    .split('\n')
+    .filter(line => line.startsWith('| ') && !line.startsWith('| promise'))
+  t.ok(promises.length > 20)
+  for (const line of promises) {
+    const [, file = '', title = ''] = /`([^`]+)` › (.+?) \|$/.exec(line) ?? []
+    t.ok(existsSync(resolve(root, file)), `${file} exists`)
+    if (!existsSync(resolve(root, file))) continue
+    t.ok(readFileSync(resolve(root, file), 'utf8').includes(`'${title}'`), `${file} › ${title}`)
+  }
+})
