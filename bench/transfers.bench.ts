@@ -154,7 +154,7 @@ async function prepareOurs(): Promise<void> {
     SELECT count(*) FROM (
       SELECT array_agg(id) AS ids, array_agg(id::text) AS keys, count(*)::int AS n
       FROM account WHERE kind <> 'system' GROUP BY hashtext(id::text) % 100
-    ) a, post_payments('bench', 'opening', now(), NULL, (SELECT array_agg(i) FROM generate_series(1, a.n) i), a.ids, a.ids,
+    ) a, post_payments('bench', 'opening', now(), NULL, a.ids, a.ids,
       NULL, array_fill('bank'::text, ARRAY[a.n]), a.keys, array_fill('\\x00'::bytea, ARRAY[a.n]),
       array_fill(${settlementAccountId}::uuid, ARRAY[a.n]), a.ids, NULL, array_fill('Opening'::text, ARRAY[a.n]),
       array_fill(100000000::bigint, ARRAY[a.n]), array_fill('EUR'::text, ARRAY[a.n]),

@@ -38,7 +38,8 @@ CREATE TRIGGER account_posted BEFORE UPDATE ON account FOR EACH ROW
 --> statement-breakpoint
 
 -- Double entry, per statement instead of per row: the two sides of a transfer come in one statement and sum to zero in
--- it, so they do for ever; both accounts have the transfer's one currency. The postings of a customer's account are a chain without a gap that ends at its balance.
+-- it, so they do for ever; both accounts have the transfer's one currency. The postings of a customer's account are a
+-- chain without a gap that ends at its balance.
 -- Names are qualified instead of a SET clause, which would cost more than the check.
 CREATE FUNCTION check_postings() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -95,7 +96,7 @@ CREATE FUNCTION iso_instant(at timestamptz) RETURNS text LANGUAGE sql STABLE PAR
  * replay (the stored answer), or a problem code that left no trace.
  */
 CREATE FUNCTION post_payments(
-  route text, kind text, posted_at timestamptz, decline_heads text[], item_numbers int[],
+  route text, kind text, posted_at timestamptz, decline_heads text[],
   payment_ids uuid[], transfer_ids uuid[], event_ids uuid[],
   subjects text[], keys text[], fingerprints bytea[],
   debtor_ids uuid[], creditor_ids uuid[], creditor_ibans text[], creditor_names text[],
@@ -143,7 +144,7 @@ DECLARE
   c int;
   v_amount bigint;
 BEGIN
-  IF (v_kind <> 'payment' OR posted_at IS NOT NULL) AND NOT pg_has_role(session_user, current_user, 'MEMBER') THEN
+  IF (v_kind IS DISTINCT FROM 'payment' OR posted_at IS NOT NULL) AND NOT pg_has_role(session_user, current_user, 'MEMBER') THEN
     RAISE EXCEPTION 'only the owner books history and other kinds' USING ERRCODE = 'insufficient_privilege';
   END IF;
 
@@ -158,7 +159,7 @@ BEGIN
         WHEN c.id = d.id THEN 'same_account'
         WHEN currencies[n] <> d.currency OR currencies[n] <> c.currency THEN 'currency_mismatch'
       END AS outcome
-    FROM unnest(item_numbers) AS n
+    FROM (SELECT o::int AS n FROM unnest(payment_ids) WITH ORDINALITY AS u(id, o)) items
     LEFT JOIN account d ON d.id = debtor_ids[n]
     -- One of the two is null and finds nothing.
     LEFT JOIN account i ON i.id = creditor_ids[n]
@@ -185,7 +186,7 @@ BEGIN
         ELSE 'key_reused'
       END ORDER BY n)
     INTO v_outcomes
-    FROM unnest(item_numbers) AS n
+    FROM (SELECT o::int AS n FROM unnest(payment_ids) WITH ORDINALITY AS u(id, o)) items
     LEFT JOIN idempotency_key k ON k.subject = subjects[n] AND k.route = v_route AND k.key = keys[n];
     v_fresh := array_positions(v_outcomes, NULL);
   END IF;
@@ -310,7 +311,7 @@ BEGIN
   IF cardinality(v_fresh) < cardinality(v_outcomes) THEN
     RETURN QUERY
     SELECT n, v_outcomes[n], p.answer_status, p.answer
-    FROM unnest(item_numbers) AS n
+    FROM (SELECT o::int AS n FROM unnest(payment_ids) WITH ORDINALITY AS u(id, o)) items
     LEFT JOIN idempotency_key k
       ON v_outcomes[n] = 'replay' AND k.subject = subjects[n] AND k.route = v_route AND k.key = keys[n]
     LEFT JOIN payment p ON p.id = k.payment_id

@@ -52,7 +52,7 @@ export async function book(sql: Queryable, booking: Booking): Promise<boolean> {
   const [known] = await sql`SELECT 1 FROM transfer WHERE id = ${id}`
   if (known !== undefined) return false
   const [result] = await sql<{ outcome: string }[]>`
-    SELECT outcome FROM post_payments('bookkeeping', ${kind}, ${at.toISOString()}, NULL, ARRAY[1],
+    SELECT outcome FROM post_payments('bookkeeping', ${kind}, ${at.toISOString()}, NULL,
       ARRAY[${uuidv7()}::uuid], ARRAY[${id}::uuid], NULL,
       ARRAY[coalesce((SELECT owner_id FROM account WHERE id = ${debtorId}), 'bank')], ARRAY[${id}], ARRAY['\\x00'::bytea],
       ARRAY[${debtorId}::uuid], ARRAY[${creditorId}::uuid], NULL, ARRAY[${name}],

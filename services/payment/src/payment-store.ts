@@ -35,7 +35,7 @@ const declines = (['insufficient_funds', 'account_frozen'] as const).map(code =>
 type Row = { item: number; outcome: string; answer_status: number | null; answer: string | null }
 
 /** Types of array parameters, by their object ids in PostgreSQL. */
-const arrays = { uuid: 2951, text: 1009, bytea: 1001, bigint: 1016, int: 1007 }
+const arrays = { uuid: 2951, text: 1009, bytea: 1001, bigint: 1016 }
 
 /** Payments: placed, read, cancelled. Money moves in the SQL function alone (`migrations/0002_posting.sql`). */
 export function createPaymentStore({ sql, drizzle }: Pick<Database, 'sql' | 'drizzle'>, metrics: Metrics) {
@@ -45,11 +45,11 @@ export function createPaymentStore({ sql, drizzle }: Pick<Database, 'sql' | 'dri
 
   const run = async (items: readonly Placement[]): Promise<Row[]> => {
     calls.inc()
-    const column = (type: keyof typeof arrays, value: (item: Placement, index: number) => unknown) =>
+    const column = (type: keyof typeof arrays, value: (item: Placement) => unknown) =>
       sql.array(items.map(value) as string[], arrays[type])
     const rows = await sql<Row[]>`
       SELECT item, outcome, answer_status, answer FROM post_payments(
-        ${route}, 'payment', NULL, ${sql.array(declines, arrays.text)}, ${column('int', (_, index) => index + 1)},
+        ${route}, 'payment', NULL, ${sql.array(declines, arrays.text)},
         ${column('uuid', () => uuidv7())}, ${column('uuid', () => uuidv7())}, ${column('uuid', () => uuidv7())},
         ${column('text', item => item.subject)}, ${column('text', item => item.key)},
         ${column('bytea', item => item.fingerprint)},

@@ -46,8 +46,9 @@ t.test('leaves the app’s role no way around the functions', async t => {
     'ALTER TABLE posting DISABLE TRIGGER ALL',
     'DROP FUNCTION post_payments',
     'SET session_replication_role = replica',
-    `SELECT post_payments('x', 'opening', now(), NULL, ARRAY[1], NULL, NULL, NULL, NULL, NULL, NULL,
-      NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)`,
+    ...["'opening', now()", "'external', NULL", 'NULL, NULL', "'payment', now()"].map(
+      kindAndDate => `SELECT post_payments('x', ${kindAndDate}${', NULL'.repeat(17)})`,
+    ),
   ]
   for (const statement of denied) t.match(await refusal(app.unsafe(statement)), { code: '42501' }, statement)
   await t.rejects(
