@@ -7,6 +7,7 @@ import { isCanonical } from './canonical-path.ts'
 import type { ClientKeys } from './client-keys.ts'
 import type { BffConfig } from './config.ts'
 import { createExchange } from './exchange.ts'
+import { sessionCookieName } from './header-fields.ts'
 import { createLogin } from './login.ts'
 import { createLoginTransactions } from './login-transaction.ts'
 import { type Provider, ProviderError } from './oidc.ts'
@@ -58,9 +59,16 @@ export async function buildApp(dependencies: Dependencies): Promise<{ app: Serve
   })
 
   const app = await createServer({
-    name: 'bff',
     title: 'Edge',
     description: 'Login, sessions and the way to the services. Browsers only: tokens stay here.',
+    securitySchemes: {
+      session: {
+        type: 'apiKey',
+        in: 'cookie',
+        name: sessionCookieName,
+        description: 'The session cookie; a script sends X-CSRF: 1 beside it.',
+      },
+    },
     logger,
     metrics,
     continueTrace: false,

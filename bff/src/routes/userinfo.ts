@@ -52,6 +52,7 @@ export default async function userinfo(app: Server, options: { idle: number }): 
         operationId: 'getUserinfo',
         summary: 'The person of this session and when it ends; needs X-CSRF: 1',
         querystring: Query,
+        security: [{ session: [] }],
         response: { 200: Type.Union([Userinfo, Nobody]), 401: Refusal, 403: Refusal, 503: Refusal },
       },
     },

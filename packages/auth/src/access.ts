@@ -29,15 +29,17 @@ const members = new Set(['roles', 'services', 'scope', 'owner', 'purpose'])
 const clientId = /^[a-z0-9-]+$/
 const scopeToken = /^[\x21\x23-\x5b\x5d-\x7e]+$/
 
-/** From here on the app takes no route without a well-formed `config.access`. */
+/** From here on the app takes no route without a well-formed `config.access`, and its document says what each asks. */
 export function requireAccess(app: FastifyInstance): void {
   const list: RouteAccess[] = []
   stated.set(app.server, list)
   app.addHook('onRoute', route => {
     const { access } = route.config ?? {}
     const flaw = flawOf(access)
-    if (flaw !== undefined) throw new Error(`Route ${[route.method].flat().join()} ${route.url} ${flaw}`)
-    for (const method of [route.method].flat()) list.push({ method, path: route.url, access: access as Access })
+    if (access === undefined || flaw !== undefined)
+      throw new Error(`Route ${[route.method].flat().join()} ${route.url} ${flaw}`)
+    for (const method of [route.method].flat()) list.push({ method, path: route.url, access })
+    if (access !== 'public') route.schema = { ...route.schema, security: [{ bearer: [access.scope] }] }
   })
 }
 
@@ -46,7 +48,7 @@ export function requireAccess(app: FastifyInstance): void {
  *
  * @throws Error when the auth plugin was never registered
  */
-export function routeAccess(app: FastifyInstance): readonly RouteAccess[] {
+export function routeAccess(app: Pick<FastifyInstance, 'server'>): readonly RouteAccess[] {
   const list = stated.get(app.server)
   if (list === undefined) throw new Error('@banking/auth is not registered')
   const read = new Set(list.filter(({ method }) => method === 'GET').map(({ path }) => path))

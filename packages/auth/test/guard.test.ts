@@ -208,7 +208,7 @@ t.test('a route from before the guard stays closed', async t => {
   const issuer = await hostileIssuer(t)
   const logger = createLogger({ name: 'payment', level: 'silent' })
   const metrics = createMetrics('payment')
-  const app = await createServer({ name: 'payment', title: 'x', description: 'x', logger, metrics })
+  const app = await createServer({ title: 'x', description: 'x', logger, metrics })
   app.get('/early', async () => ({ secret: 1 }))
   await app.register(auth, { issuer: issuer.url, audience: 'payment-service', logger, metrics })
   t.teardown(() => app.close())
@@ -218,7 +218,7 @@ t.test('a route from before the guard stays closed', async t => {
 t.test('the statements of all routes can be listed', async t => {
   const { app } = await clockedApp(t)
   const scope = 'payment-api'
-  t.same(routeAccess(app as never), [
+  t.same(routeAccess(app), [
     { method: 'GET', path: '/accounts', access: { roles: ['customer'], scope } },
     { method: 'POST', path: '/accounts', access: { roles: ['customer'], scope } },
     { method: 'GET', path: '/balance', access: { roles: ['compliance-officer'], services: ['audit-service'], scope } },
@@ -227,8 +227,20 @@ t.test('the statements of all routes can be listed', async t => {
     { method: 'GET', path: '/staff', access: { roles: ['loan-officer', 'banking-admin'], scope, purpose: true } },
   ])
   const logger = createLogger({ name: 'x', level: 'silent' })
-  const bare = await createServer({ name: 'x', title: 'x', description: 'x', logger, metrics: createMetrics('x') })
-  t.throws(() => routeAccess(bare as never), /not registered/)
+  const bare = await createServer({ title: 'x', description: 'x', logger, metrics: createMetrics('x') })
+  t.throws(() => routeAccess(bare), /not registered/)
+})
+
+t.test('the API document says of each operation which token it takes', async t => {
+  const { app } = await clockedApp(t)
+  await app.ready()
+  const { paths, components } = app.swagger() as {
+    paths: Record<string, Record<string, { security?: unknown }>>
+    components: { securitySchemes: Record<string, unknown> }
+  }
+  t.same(paths['/staff']?.get?.security, [{ bearer: ['payment-api'] }])
+  t.equal(paths['/open']?.get?.security, undefined)
+  t.same(Object.keys(components.securitySchemes), ['bearer'])
 })
 
 t.test('a token is verified once a minute and never believed beyond its end', async t => {
@@ -465,10 +477,8 @@ t.test('a provider that hangs holds no request', async t => {
       const issuer = await hostileIssuer(t)
       issuer.answers(answer)
       const { app } = await guardedApp(t, issuer, jwksUrl === undefined ? {} : { jwksUrl })
-      const started = performance.now()
+      // A guard that waits for the provider waits here until the runner ends the file.
       t.equal(await statusOf(app, issuer.token()), 503, name)
-      // The guard gives up after 2.5 s; the rest is for a machine that is busy.
-      t.ok(performance.now() - started < 5_000, `${name}: within seconds`)
       await app.close()
     }),
   )

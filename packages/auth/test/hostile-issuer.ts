@@ -132,7 +132,7 @@ export async function guardedApp(
   })
   const logger = createLogger({ name: 'payment', destination })
   const metrics = createMetrics('payment')
-  const app = await createApp({ name: 'payment', title: 'Doors', description: 'Doors.', logger, metrics })
+  const app = await createApp({ title: 'Doors', description: 'Doors.', logger, metrics })
   await app.register(auth, { issuer: issuer.url, audience: 'payment-service', logger, metrics, ...options })
   const scope = 'payment-api'
   const whoAmI = async (request: { user: unknown }) => ({ user: request.user })

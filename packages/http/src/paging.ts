@@ -8,4 +8,7 @@ export const page = Type.Object({
 
 /** Shape of every list. `next` is absent on the last page. */
 export const lists = <T extends TSchema>(item: T) =>
-  Type.Object({ items: Type.Array(item), next: Type.Optional(Type.String()) })
+  Type.Object(
+    { items: Type.Array(item), next: Type.Optional(Type.String({ description: '`after` of the next page' })) },
+    { description: 'One page; the last one has no `next`.' },
+  )

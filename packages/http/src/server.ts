@@ -35,10 +35,11 @@ export type Server = FastifyInstance<
 >
 
 export type ServerOptions = {
-  /** The app's name, e.g. `payment`. */
-  name: string
+  /** Title and description of the OpenAPI document. */
   title: string
   description: string
+  /** How callers say who they are (OpenAPI 3.1 §4.8.27), by the name that routes use in `schema.security`. */
+  securitySchemes?: Readonly<Record<string, SecurityScheme>>
   logger: Logger
   metrics: Metrics
   /** Bytes of a request body; 413 beyond. */
@@ -49,6 +50,19 @@ export type ServerOptions = {
   continueTrace?: boolean
   /** Header fields of every answer, also of those that are given before a route is found. */
   headers?: Readonly<Record<string, string>>
+}
+
+/** The part of OpenAPI's security schemes that the bank uses. */
+type SecurityScheme =
+  | { type: 'http'; scheme: 'bearer'; bearerFormat: string; description: string }
+  | { type: 'apiKey'; in: 'cookie'; name: string; description: string }
+
+/** What `@banking/auth` takes. */
+const bearer: SecurityScheme = {
+  type: 'http',
+  scheme: 'bearer',
+  bearerFormat: 'JWT',
+  description: 'An access token (RFC 9068) whose audience is this service; each operation names the scope it needs.',
 }
 
 const requestIdPattern = /^[A-Za-z0-9_-]{8,64}$/
@@ -86,8 +100,11 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   handleProblems(app as unknown as FastifyInstance, options.translators ?? [])
   observe(app, metrics, options.continueTrace ?? true, headers)
   await app.register(swagger, {
-    openapi: { openapi: '3.1.0', info: { title: options.title, description: options.description, version: '1' } },
-    hideUntagged: false,
+    openapi: {
+      openapi: '3.1.0',
+      info: { title: options.title, description: options.description, version: '1' },
+      components: { securitySchemes: { ...(options.securitySchemes ?? { bearer }) } },
+    },
   })
   return app
 }

@@ -11,7 +11,6 @@ async function testServer(t: Test) {
   const destination = new Writable({ write: (chunk, _encoding, done) => done(void lines.push(String(chunk))) })
   const metrics = createMetrics('test')
   const app = await createServer({
-    name: 'test',
     title: 'Test',
     description: 'A server for tests.',
     logger: createLogger({ name: 'test', destination }),

@@ -11,7 +11,6 @@ export type Deps = { issuer: string; store: CustomerStore; logger: Logger; metri
 /** The whole service but its process: routes over customers. */
 export async function buildApp({ issuer, store, logger, metrics }: Deps): Promise<Server> {
   const app = await createServer({
-    name: 'customer',
     title: 'Customers',
     description: 'Who the customer is. Personal data leaves masked, and every look by staff is recorded.',
     logger,

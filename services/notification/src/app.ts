@@ -19,7 +19,6 @@ export type Deps = {
 /** The whole service but its process: routes over an inbox. */
 export async function buildApp({ issuer, store, streams, logger, metrics }: Deps): Promise<Server> {
   const app = await createServer({
-    name: 'notification',
     title: 'Notifications',
     description: 'The inbox of each person, and the same live.',
     logger,

@@ -22,7 +22,6 @@ export type Deps = {
 /** The whole service but its process: routes over a ledger. */
 export async function buildApp({ issuer, ledger, payments, decide, logger, metrics }: Deps): Promise<Server> {
   const app = await createServer({
-    name: 'payment',
     title: 'Payments',
     description: 'Accounts, the double-entry ledger behind them, and payments.',
     logger,

@@ -14,6 +14,14 @@ exports[`bff/test/pages.test.ts > TAP > publishes the document of its own routes
     "version": "1"
   },
   "components": {
+    "securitySchemes": {
+      "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "__Host-session",
+        "description": "The session cookie; a script sends X-CSRF: 1 beside it."
+      }
+    },
     "schemas": {}
   },
   "paths": {
@@ -77,6 +85,11 @@ exports[`bff/test/pages.test.ts > TAP > publishes the document of its own routes
             "name": "anonymous",
             "required": false,
             "description": "nobody is an answer too: 200 with a reason, not 401"
+          }
+        ],
+        "security": [
+          {
+            "session": []
           }
         ],
         "responses": {

@@ -4,6 +4,7 @@ import Type from 'typebox'
 import type { LedgerStore } from '../ledger-store.ts'
 import { Account, IdParams, Posting } from './schemas.ts'
 
+const tags = ['accounts']
 const access = { roles: ['customer'], scope: 'payment-api', owner: 'the account’s owner is the caller' } as const
 
 const PostingQuery = Type.Object({
@@ -22,6 +23,7 @@ export async function accountRoutes(app: Server, { ledger }: { ledger: LedgerSto
       schema: {
         operationId: 'listAccounts',
         summary: 'Your accounts',
+        tags,
         response: { 200: lists(Account), ...refusals },
       },
     },
@@ -35,6 +37,7 @@ export async function accountRoutes(app: Server, { ledger }: { ledger: LedgerSto
       schema: {
         operationId: 'getAccount',
         summary: 'One account',
+        tags,
         params: IdParams,
         response: { 200: Account, ...refusals },
       },
@@ -53,6 +56,7 @@ export async function accountRoutes(app: Server, { ledger }: { ledger: LedgerSto
       schema: {
         operationId: 'listPostings',
         summary: 'What was booked, newest first, with the balance after each',
+        tags,
         params: IdParams,
         querystring: PostingQuery,
         response: { 200: lists(Posting), ...refusals },

@@ -18,6 +18,7 @@ export async function ledgerRoutes(app: Server, { ledger }: { ledger: LedgerStor
       schema: {
         operationId: 'getTrialBalance',
         summary: 'The sum of all postings per currency',
+        tags: ['ledger'],
         response: { 200: TrialBalance, ...refusals },
       },
     },

@@ -6,13 +6,22 @@ import { type Decide, readOrder } from '../payment.ts'
 import type { PaymentStore } from '../payment-store.ts'
 import { IdParams, Payment, PaymentOrder } from './schemas.ts'
 
+const tags = ['payments']
 const access = { roles: ['customer'], scope: 'payment-api', owner: 'the debtor account’s owner is the caller' } as const
 
 const KeyHeader = Type.Object({
-  'idempotency-key': Type.Optional(
-    Type.String({ description: 'required; fresh for each payment, the same for each retry; kept for seven days' }),
-  ),
+  'idempotency-key': Type.String({
+    description: 'fresh for each payment, the same for each retry: 1 to 255 of A-Z a-z 0-9 _ -; kept for seven days',
+  }),
 })
+
+const replayed = {
+  'idempotency-replayed': {
+    type: 'string',
+    enum: ['true'],
+    description: 'present when this is the first answer again',
+  },
+}
 
 /** Sending money, looking at it, and taking it back while it is held. */
 export async function paymentRoutes(
@@ -23,16 +32,19 @@ export async function paymentRoutes(
     '/',
     {
       config: { access },
+      // Before the schema, which asks for the same: a key that is missing is a problem of its own.
+      preValidation: async request => void parseKey(request.headers['idempotency-key']),
       schema: {
         operationId: 'placePayment',
         summary: 'Send money',
+        tags,
         headers: KeyHeader,
         body: PaymentOrder,
         response: {
-          201: Payment,
+          201: Type.Object(Payment.properties, { description: 'The money has moved.', headers: replayed }),
           202: Type.Object(
             { ...Payment.properties, state: Type.Literal('held') },
-            { description: 'waits for a person' },
+            { description: 'The payment waits for a person, its money reserved.', headers: replayed },
           ),
           ...refusals,
         },
@@ -70,6 +82,7 @@ export async function paymentRoutes(
       schema: {
         operationId: 'getPayment',
         summary: 'One payment that you ordered',
+        tags,
         params: IdParams,
         response: { 200: Payment, ...refusals },
       },
@@ -88,6 +101,7 @@ export async function paymentRoutes(
       schema: {
         operationId: 'cancelPayment',
         summary: 'Take a held payment back',
+        tags,
         description: 'Needs no key: a second call is refused with already_resolved and changes nothing.',
         params: IdParams,
         response: { 200: Payment, ...refusals },

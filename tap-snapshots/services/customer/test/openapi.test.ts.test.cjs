@@ -14,6 +14,14 @@ exports[`services/customer/test/openapi.test.ts > TAP > publishes this document 
     "version": "1"
   },
   "components": {
+    "securitySchemes": {
+      "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "An access token (RFC 9068) whose audience is this service; each operation names the scope it needs."
+      }
+    },
     "schemas": {}
   },
   "paths": {
@@ -23,6 +31,13 @@ exports[`services/customer/test/openapi.test.ts > TAP > publishes this document 
         "summary": "The customer’s own profile, masked",
         "tags": [
           "customers"
+        ],
+        "security": [
+          {
+            "bearer": [
+              "customer-api"
+            ]
+          }
         ],
         "responses": {
           "200": {
@@ -214,6 +229,13 @@ exports[`services/customer/test/openapi.test.ts > TAP > publishes this document 
             "name": "x-purpose",
             "required": true,
             "description": "why this customer is looked at: 8 to 200 printable characters"
+          }
+        ],
+        "security": [
+          {
+            "bearer": [
+              "customer-api"
+            ]
           }
         ],
         "responses": {

@@ -14,6 +14,14 @@ exports[`services/notification/test/openapi.test.ts > TAP > publishes this docum
     "version": "1"
   },
   "components": {
+    "securitySchemes": {
+      "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "An access token (RFC 9068) whose audience is this service; each operation names the scope it needs."
+      }
+    },
     "schemas": {}
   },
   "paths": {
@@ -56,9 +64,16 @@ exports[`services/notification/test/openapi.test.ts > TAP > publishes this docum
             "description": "only what is not read yet"
           }
         ],
+        "security": [
+          {
+            "bearer": [
+              "notification-api"
+            ]
+          }
+        ],
         "responses": {
           "200": {
-            "description": "Default Response",
+            "description": "One page; the last one has no \`next\`.",
             "content": {
               "application/json": {
                 "schema": {
@@ -157,9 +172,11 @@ exports[`services/notification/test/openapi.test.ts > TAP > publishes this docum
                       }
                     },
                     "next": {
-                      "type": "string"
+                      "type": "string",
+                      "description": "\`after\` of the next page"
                     }
-                  }
+                  },
+                  "description": "One page; the last one has no \`next\`."
                 }
               }
             }
@@ -255,6 +272,13 @@ exports[`services/notification/test/openapi.test.ts > TAP > publishes this docum
         "summary": "How many notifications are unread",
         "tags": [
           "inbox"
+        ],
+        "security": [
+          {
+            "bearer": [
+              "notification-api"
+            ]
+          }
         ],
         "responses": {
           "200": {
@@ -379,6 +403,13 @@ exports[`services/notification/test/openapi.test.ts > TAP > publishes this docum
             "required": true
           }
         ],
+        "security": [
+          {
+            "bearer": [
+              "notification-api"
+            ]
+          }
+        ],
         "responses": {
           "204": {
             "description": "It is read."
@@ -496,6 +527,13 @@ exports[`services/notification/test/openapi.test.ts > TAP > publishes this docum
             }
           }
         },
+        "security": [
+          {
+            "bearer": [
+              "notification-api"
+            ]
+          }
+        ],
         "responses": {
           "204": {
             "description": "They are read."
@@ -603,6 +641,13 @@ exports[`services/notification/test/openapi.test.ts > TAP > publishes this docum
             "name": "last-event-id",
             "required": false,
             "description": "seq of the last notification that the reader has"
+          }
+        ],
+        "security": [
+          {
+            "bearer": [
+              "notification-api"
+            ]
           }
         ],
         "responses": {

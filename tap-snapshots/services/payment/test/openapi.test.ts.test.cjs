@@ -14,6 +14,14 @@ exports[`services/payment/test/openapi.test.ts > TAP > publishes this document >
     "version": "1"
   },
   "components": {
+    "securitySchemes": {
+      "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "An access token (RFC 9068) whose audience is this service; each operation names the scope it needs."
+      }
+    },
     "schemas": {}
   },
   "paths": {
@@ -21,9 +29,19 @@ exports[`services/payment/test/openapi.test.ts > TAP > publishes this document >
       "get": {
         "operationId": "listAccounts",
         "summary": "Your accounts",
+        "tags": [
+          "accounts"
+        ],
+        "security": [
+          {
+            "bearer": [
+              "payment-api"
+            ]
+          }
+        ],
         "responses": {
           "200": {
-            "description": "Default Response",
+            "description": "One page; the last one has no \`next\`.",
             "content": {
               "application/json": {
                 "schema": {
@@ -166,9 +184,11 @@ exports[`services/payment/test/openapi.test.ts > TAP > publishes this document >
                       }
                     },
                     "next": {
-                      "type": "string"
+                      "type": "string",
+                      "description": "\`after\` of the next page"
                     }
-                  }
+                  },
+                  "description": "One page; the last one has no \`next\`."
                 }
               }
             }
@@ -262,6 +282,9 @@ exports[`services/payment/test/openapi.test.ts > TAP > publishes this document >
       "get": {
         "operationId": "getAccount",
         "summary": "One account",
+        "tags": [
+          "accounts"
+        ],
         "parameters": [
           {
             "schema": {
@@ -271,6 +294,13 @@ exports[`services/payment/test/openapi.test.ts > TAP > publishes this document >
             "in": "path",
             "name": "id",
             "required": true
+          }
+        ],
+        "security": [
+          {
+            "bearer": [
+              "payment-api"
+            ]
           }
         ],
         "responses": {
@@ -500,6 +530,9 @@ exports[`services/payment/test/openapi.test.ts > TAP > publishes this document >
       "get": {
         "operationId": "listPostings",
         "summary": "What was booked, newest first, with the balance after each",
+        "tags": [
+          "accounts"
+        ],
         "parameters": [
           {
             "schema": {
@@ -552,9 +585,16 @@ exports[`services/payment/test/openapi.test.ts > TAP > publishes this document >
             "required": true
           }
         ],
+        "security": [
+          {
+            "bearer": [
+              "payment-api"
+            ]
+          }
+        ],
         "responses": {
           "200": {
-            "description": "Default Response",
+            "description": "One page; the last one has no \`next\`.",
             "content": {
               "application/json": {
                 "schema": {
@@ -678,9 +718,11 @@ exports[`services/payment/test/openapi.test.ts > TAP > publishes this document >
                       }
                     },
                     "next": {
-                      "type": "string"
+                      "type": "string",
+                      "description": "\`after\` of the next page"
                     }
-                  }
+                  },
+                  "description": "One page; the last one has no \`next\`."
                 }
               }
             }
@@ -774,6 +816,16 @@ exports[`services/payment/test/openapi.test.ts > TAP > publishes this document >
       "get": {
         "operationId": "getTrialBalance",
         "summary": "The sum of all postings per currency",
+        "tags": [
+          "ledger"
+        ],
+        "security": [
+          {
+            "bearer": [
+              "payment-api"
+            ]
+          }
+        ],
         "responses": {
           "200": {
             "description": "Default Response",
@@ -918,6 +970,9 @@ exports[`services/payment/test/openapi.test.ts > TAP > publishes this document >
       "post": {
         "operationId": "placePayment",
         "summary": "Send money",
+        "tags": [
+          "payments"
+        ],
         "requestBody": {
           "required": true,
           "content": {
@@ -1004,13 +1059,31 @@ exports[`services/payment/test/openapi.test.ts > TAP > publishes this document >
             },
             "in": "header",
             "name": "idempotency-key",
-            "required": false,
-            "description": "required; fresh for each payment, the same for each retry; kept for seven days"
+            "required": true,
+            "description": "fresh for each payment, the same for each retry: 1 to 255 of A-Z a-z 0-9 _ -; kept for seven days"
+          }
+        ],
+        "security": [
+          {
+            "bearer": [
+              "payment-api"
+            ]
           }
         ],
         "responses": {
           "201": {
-            "description": "Default Response",
+            "description": "The money has moved.",
+            "headers": {
+              "idempotency-replayed": {
+                "schema": {
+                  "type": "string",
+                  "enum": [
+                    "true"
+                  ]
+                },
+                "description": "present when this is the first answer again"
+              }
+            },
             "content": {
               "application/json": {
                 "schema": {
@@ -1101,13 +1174,25 @@ exports[`services/payment/test/openapi.test.ts > TAP > publishes this document >
                       },
                       "description": "codes: why it was held or declined"
                     }
-                  }
+                  },
+                  "description": "The money has moved."
                 }
               }
             }
           },
           "202": {
-            "description": "waits for a person",
+            "description": "The payment waits for a person, its money reserved.",
+            "headers": {
+              "idempotency-replayed": {
+                "schema": {
+                  "type": "string",
+                  "enum": [
+                    "true"
+                  ]
+                },
+                "description": "present when this is the first answer again"
+              }
+            },
             "content": {
               "application/json": {
                 "schema": {
@@ -1197,7 +1282,7 @@ exports[`services/payment/test/openapi.test.ts > TAP > publishes this document >
                       "description": "codes: why it was held or declined"
                     }
                   },
-                  "description": "waits for a person"
+                  "description": "The payment waits for a person, its money reserved."
                 }
               }
             }
@@ -1291,6 +1376,9 @@ exports[`services/payment/test/openapi.test.ts > TAP > publishes this document >
       "get": {
         "operationId": "getPayment",
         "summary": "One payment that you ordered",
+        "tags": [
+          "payments"
+        ],
         "parameters": [
           {
             "schema": {
@@ -1300,6 +1388,13 @@ exports[`services/payment/test/openapi.test.ts > TAP > publishes this document >
             "in": "path",
             "name": "id",
             "required": true
+          }
+        ],
+        "security": [
+          {
+            "bearer": [
+              "payment-api"
+            ]
           }
         ],
         "responses": {
@@ -1489,6 +1584,9 @@ exports[`services/payment/test/openapi.test.ts > TAP > publishes this document >
       "post": {
         "operationId": "cancelPayment",
         "summary": "Take a held payment back",
+        "tags": [
+          "payments"
+        ],
         "description": "Needs no key: a second call is refused with already_resolved and changes nothing.",
         "parameters": [
           {
@@ -1499,6 +1597,13 @@ exports[`services/payment/test/openapi.test.ts > TAP > publishes this document >
             "in": "path",
             "name": "id",
             "required": true
+          }
+        ],
+        "security": [
+          {
+            "bearer": [
+              "payment-api"
+            ]
           }
         ],
         "responses": {
