@@ -42,17 +42,17 @@ export function connectRedis(options: { url: string; logger: Logger; metrics: Me
       reconnectStrategy: retries => Math.min(20 * 2 ** retries, 500) + Math.random() * 50,
     },
   })
-  let wasReady = false
+  let isAway = false
   client.on('ready', () => {
-    wasReady = true
+    isAway = false
     logger.info('connected to redis')
   })
   client.on('error', (err: Error) => {
-    // One line when it goes; each failed try to reconnect would be another.
-    if (wasReady) logger.error({ err }, 'lost redis')
-    wasReady = false
+    // One line when it goes, or was never there; each failed try to reconnect would be another.
+    if (!isAway) logger.error({ err }, 'no connection to redis')
+    isAway = true
   })
-  void client.connect().catch(() => undefined)
+  client.connect().catch((err: Error) => logger.debug({ err }, 'no longer connecting to redis'))
 
   const timed = async (command: string, work: () => Promise<unknown>): Promise<Reply> => {
     const started = performance.now()

@@ -60,3 +60,15 @@ t.test('queues nothing while there is no connection: a write that failed never h
   await new Promise(resolve => setTimeout(resolve, 500))
   t.equal(await redis.run('GET', key), null)
 })
+
+t.test('says once that it cannot reach Redis, also when it never could', async t => {
+  const { logger, lines } = testLogger()
+  const redis = connectRedis({ url: 'redis://127.0.0.1:1', logger, metrics: createMetrics('bff') })
+  t.teardown(redis.close)
+  const said = () => lines().filter(({ msg }) => msg === 'no connection to redis')
+  while (said().length === 0) await new Promise(resolve => setTimeout(resolve, 20))
+  // Long enough for some more tries.
+  await new Promise(resolve => setTimeout(resolve, 300))
+  t.match(said(), [{ level: 'error', err: { code: 'ECONNREFUSED' } }])
+  t.equal(said().length, 1)
+})
