@@ -3,8 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { isFromOwnScript } from './csrf.ts'
 import { sessionCookieName } from './header-fields.ts'
-import type { EndReason } from './session-store.ts'
-import type { Session, Sessions } from './sessions.ts'
+import { loginRequired, type Session, type Sessions } from './sessions.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -31,14 +30,6 @@ export const clearSessionCookie = (reply: FastifyReply): FastifyReply =>
 export function sessionCookieOf(request: FastifyRequest): string | undefined {
   const occurrences = (request.headers.cookie ?? '').split(`${sessionCookieName}=`).length - 1
   return occurrences === 1 ? request.cookies[sessionCookieName] : undefined
-}
-
-/** 401 of the BFF's own: the only 401 that a browser ever sees. */
-function loginRequired(reason: EndReason | 'none') {
-  return problem('login_required', undefined, {
-    extensions: { reason },
-    headers: { 'www-authenticate': 'Cookie realm="session"' },
-  })
 }
 
 /** Cookie ↔ session. The session decides who asks; no other part of a request does. */

@@ -1,4 +1,4 @@
-import { problem } from '@banking/contracts'
+import { type Problem, problem } from '@banking/contracts'
 import type { Logger, Metrics } from '@banking/telemetry'
 import { type Person, type Provider, ProviderError, type Tokens } from './oidc.ts'
 import { type Identity, identityOf, newCookieValue, type SealingKeys, seal, unseal } from './seal.ts'
@@ -51,7 +51,7 @@ export type Sessions = {
    * @param rejected an access token that the provider no longer accepts, whatever its `expiresAt`
    */
   fresh(session: Session, rejected?: string): Promise<Session>
-  /** Deletes the session here, first of all. @returns what the provider must still be told */
+  /** Deletes the session here; the provider is told by `revoke`. */
   end(session: Session, reason: EndReason): Promise<void>
   /** Tells the provider that the refresh token is not needed any more; best effort. */
   revoke(session: Session): Promise<void>
@@ -69,6 +69,13 @@ const saveTries = 5
 /** The moment a token is renewed: 60 s or a fifth of its lifetime before its end, whichever is later. */
 export const renewalOf = (issuedAt: number, expiresAt: number): number =>
   expiresAt - Math.min(60_000, (expiresAt - issuedAt) / 5)
+
+/** 401 of the BFF's own, with the challenge that RFC 9110 §15.5.2 asks for: the only 401 that a browser ever sees. */
+export const loginRequired = (reason: EndReason | 'none'): Problem =>
+  problem('login_required', undefined, {
+    extensions: { reason },
+    headers: { 'www-authenticate': 'Cookie realm="session"' },
+  })
 
 export type SessionsOptions = {
   store: SessionStore
@@ -121,8 +128,6 @@ export function createSessions(options: SessionsOptions): Sessions {
     }
   }
 
-  const endedProblem = () => problem('login_required', undefined, { extensions: { reason: 'ended' } })
-
   /** Writes a refreshed session. An error leaves unknown whether it was written: trying again by version is safe. */
   const save = async (before: Session, after: Session): Promise<Session> => {
     for (let tries = 1; ; tries++) {
@@ -132,7 +137,7 @@ export function createSessions(options: SessionsOptions): Sessions {
         if ('over' in current) {
           // Logged out while the provider was asked: the logout wins, and the new tokens must not outlive it.
           void revoke(after)
-          throw endedProblem()
+          throw loginRequired('ended')
         }
         // Another replica was first, or our own write happened although its answer never came.
         return current
@@ -147,14 +152,14 @@ export function createSessions(options: SessionsOptions): Sessions {
   const refresh = async (session: Session, rejected: string | undefined): Promise<Session> => {
     // Somebody else may have been first: another replica, or a request before this one.
     const current = await load(session)
-    if ('over' in current) throw endedProblem()
+    if ('over' in current) throw loginRequired('ended')
     if (!needsRefresh(current, rejected)) return current
     const { refreshToken } = current.tokens
     if (refreshToken === undefined) {
       // Without a refresh token the session lasts as long as its access token.
       if (now() < current.tokens.expiresAt && rejected === undefined) return current
       await end(current, 'ended')
-      throw endedProblem()
+      throw loginRequired('ended')
     }
     const asked = now()
     let tokens: Tokens
@@ -170,7 +175,7 @@ export function createSessions(options: SessionsOptions): Sessions {
       if (!('over' in latest) && latest.version !== current.version) return latest
       logger.info('session ended: its refresh token is no longer good')
       await end(current, 'ended')
-      throw endedProblem()
+      throw loginRequired('ended')
     }
     refreshes.inc({ outcome: 'refreshed' })
     return save(current, {

@@ -149,7 +149,7 @@ export async function writeClientKeys(file: string, kids: readonly string[]): Pr
   writeFileSync(file, JSON.stringify({ keys }))
 }
 
-type Cookie = { value: string; line: string; lax: boolean }
+export type Cookie = { value: string; line: string; lax: boolean }
 
 /** A cookie jar and the headers a browser sends: SameSite as browsers apply it, and every byte that came back. */
 function browser(app: Awaited<ReturnType<typeof buildApp>>['app'], provider: TestProvider) {

@@ -6,7 +6,7 @@ import { createProvider } from '../src/oidc.ts'
 import { identityOf } from '../src/seal.ts'
 import { createSessionStore } from '../src/session-store.ts'
 import { createSessions } from '../src/sessions.ts'
-import { type Browser, type Edge, edge, origin } from './edge.ts'
+import { type Browser, type Cookie, type Edge, edge, origin } from './edge.ts'
 import { alice, bob, type TestProvider } from './provider.ts'
 
 const minute = 60_000
@@ -117,13 +117,13 @@ t.test('opens records of an older server key and seals with the current one', as
   const shared = { provider: first.provider, clientKeyFile: first.keyFile }
   const second = await edge(t, { ...shared, sessionKeys: { current: 'k2', keys } })
   const moved = second.browser()
-  moved.jar.set('__Host-session', person.jar.get('__Host-session') as never)
+  moved.jar.set('__Host-session', person.jar.get('__Host-session') as Cookie)
   t.equal((await moved.fetch('/oauth2/userinfo')).statusCode, 200)
   const fresh = second.browser()
   await fresh.login()
   const third = await edge(t, { ...shared, sessionKeys: { current: 'k1', keys: old.keys } })
   const lost = third.browser()
-  lost.jar.set('__Host-session', fresh.jar.get('__Host-session') as never)
+  lost.jar.set('__Host-session', fresh.jar.get('__Host-session') as Cookie)
   t.equal((await lost.fetch('/oauth2/userinfo')).statusCode, 401)
 })
 
@@ -143,7 +143,7 @@ t.test('ends a session that nobody used for 15 minutes, and its refresh token wi
   t.match(response.headers['set-cookie'], '__Host-session=; Max-Age=0; Path=/; HttpOnly; Secure; SameSite=Strict')
   while (provider.revoked.length === 0) await new Promise(resolve => setTimeout(resolve, 5))
   t.match(provider.revoked[0], /^refresh-/)
-  person.jar.set('__Host-session', cookie as never)
+  person.jar.set('__Host-session', cookie as Cookie)
   t.match((await payments(person)).json(), { reason: 'idle' }, 'another tab hears the same reason')
 })
 
@@ -287,7 +287,9 @@ t.test('ends a session whose refresh token is no longer good, and only then', as
   await person.login()
   advance(6 * minute)
   provider.forgetGrants()
-  t.match((await payments(person)).json(), { code: 'login_required', reason: 'ended' })
+  const refused = await payments(person)
+  t.match(refused.json(), { code: 'login_required', reason: 'ended' })
+  t.ok(refused.headers['www-authenticate'], 'a 401 with its challenge, as every other')
   t.match((await person.fetch('/oauth2/userinfo')).json(), { code: 'login_required' })
   t.equal(provider.calls['refresh_token'], 1)
 })
@@ -323,7 +325,7 @@ t.test('a logout while a refresh is under way wins', async t => {
   await person.fetch('/oauth2/sign_out', { method: 'POST', headers: { origin } })
   gate.open()
   t.match((await refreshing).json(), { code: 'login_required', reason: 'ended' })
-  person.jar.set('__Host-session', cookie as never)
+  person.jar.set('__Host-session', cookie as Cookie)
   t.match((await payments(person)).json(), { code: 'login_required', reason: 'ended' })
 })
 
@@ -340,7 +342,7 @@ t.test('uses what another replica has refreshed', async t => {
   const one = first.browser()
   await one.login()
   const two = second.browser()
-  two.jar.set('__Host-session', one.jar.get('__Host-session') as never)
+  two.jar.set('__Host-session', one.jar.get('__Host-session') as Cookie)
   for (const each of [first, second]) each.advance(6 * minute)
   t.equal((await payments(one)).statusCode, 200)
   t.equal((await payments(two)).statusCode, 200)
@@ -436,7 +438,7 @@ t.test('signs out: here first, then at the provider, then in the browser', async
   t.equal(response.headers['clear-site-data'], '"storage"')
   t.equal(response.headers['cache-control'], 'no-store')
   t.equal(provider.revoked.length, 1)
-  person.jar.set('__Host-session', cookie as never)
+  person.jar.set('__Host-session', cookie as Cookie)
   t.match((await payments(person)).json(), { code: 'login_required', reason: 'ended' })
   const twice = await person.fetch('/oauth2/sign_out', { method: 'POST', headers: { origin } })
   t.same(twice.json(), { location: '/' })
@@ -463,7 +465,7 @@ t.test('signs out although the provider is away', async t => {
   provider.hooks.revocation = async () => ({ status: 500, body: '' })
   const cookie = person.jar.get('__Host-session')
   t.equal((await person.fetch('/oauth2/sign_out', { method: 'POST', headers: { origin } })).statusCode, 200)
-  person.jar.set('__Host-session', cookie as never)
+  person.jar.set('__Host-session', cookie as Cookie)
   t.equal((await payments(person)).statusCode, 401)
 })
 
