@@ -1,5 +1,5 @@
 import { ConfigError, loadConfig } from '@banking/config'
-import { type AppName, apps } from '@banking/contracts'
+import { type AppName, apps, listening } from '@banking/contracts'
 import Type from 'typebox'
 import { readSealingKeys, type SealingKeys } from './seal.ts'
 import type { SessionTimes } from './sessions.ts'
@@ -30,10 +30,7 @@ const upstreamNames = apps.map(({ name }) => name).filter(name => name !== 'bff'
 const variableOf = (name: AppName) => `UPSTREAM_${name.toUpperCase()}`
 
 const Environment = Type.Object({
-  HOST: Type.String({ default: '127.0.0.1' }),
-  PORT: Type.Integer({ default: 3000, minimum: 0, maximum: 65_535 }),
-  HEALTH_PORT: Type.Integer({ default: 4000, minimum: 0, maximum: 65_535 }),
-  LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], { default: 'info' }),
+  ...listening('bff'),
   PUBLIC_ORIGIN: Type.String(),
   ISSUER: Type.String(),
   CLIENT_ID: Type.String({ minLength: 1 }),

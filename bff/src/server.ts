@@ -1,21 +1,14 @@
-import { ConfigError } from '@banking/config'
+import { ConfigError, start } from '@banking/config'
 import { serve } from '@banking/http'
 import { createLogger, createMetrics } from '@banking/telemetry'
 import { buildApp } from './app.ts'
 import { type ClientKeys, readClientKeys } from './client-keys.ts'
-import { type BffConfig, readConfig } from './config.ts'
+import { readConfig } from './config.ts'
 import { createProvider } from './oidc.ts'
 import { connectRedis } from './redis.ts'
 
-try {
-  await start(readConfig(process.env))
-} catch (error) {
-  if (!(error instanceof ConfigError)) throw error
-  console.error(error.message)
-  process.exit(78) // EX_CONFIG of sysexits: starting again does not help
-}
-
-async function start(config: BffConfig): Promise<void> {
+await start(async () => {
+  const config = readConfig(process.env)
   const logger = createLogger({ name: 'bff', level: config.logLevel })
   const metrics = createMetrics('bff')
   const keys: ClientKeys = await readClientKeys(config.provider.clientKeyFile, logger).catch(error => {
@@ -38,4 +31,4 @@ async function start(config: BffConfig): Promise<void> {
     onDrain: () => streams.closeAll(),
     onClose: redis.close,
   })
-}
+})

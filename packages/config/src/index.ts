@@ -4,7 +4,8 @@ import type { Static, TObject } from 'typebox'
 /**
  * Reads the environment once, at the start of a process; nothing else reads `process.env`.
  *
- * @param schema a TypeBox object whose property names are the variables; numbers and booleans are converted
+ * @param schema a TypeBox object whose property names are the variables; numbers and booleans are converted, and the
+ *   `description` of a pattern says what it asks for: "must be " is put before it
  * @param env the environment, e.g. `process.env`
  * @returns the typed configuration, frozen
  * @throws ConfigError that names every variable that is missing or wrong, and never prints a value
@@ -16,7 +17,27 @@ export function loadConfig<T extends TObject>(schema: T, env: NodeJS.ProcessEnv 
   try {
     return Object.freeze(envSchema<Static<T>>({ schema, data, env: false }))
   } catch (cause) {
-    throw new ConfigError(problemsOf(cause), { cause })
+    throw new ConfigError(problemsOf(cause, schema), { cause })
+  }
+}
+
+/**
+ * Starts a process. A configuration that cannot be used ends it with what is wrong, without a stack, and exit code 78
+ * (`EX_CONFIG` of sysexits: starting again does not help).
+ *
+ * @example
+ * await start(async () => {
+ *   const config = loadConfig(Config)
+ *   await serve(await buildApp(config), config)
+ * })
+ */
+export async function start(run: () => Promise<void>): Promise<void> {
+  try {
+    await run()
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    console.error(error.message)
+    process.exit(78)
   }
 }
 
@@ -30,11 +51,14 @@ export class ConfigError extends Error {
 
 type AjvError = { keyword: string; instancePath: string; message?: string; params: Record<string, unknown> }
 
-function problemsOf(cause: unknown): string[] {
+function problemsOf(cause: unknown, { properties }: TObject): string[] {
   const errors = (cause as { errors?: AjvError[] }).errors ?? []
   if (errors.length === 0) return [(cause as Error).message]
   return errors.map(error => {
     if (error.keyword === 'required') return `${String(error.params.missingProperty)} is not set`
-    return `${error.instancePath.slice(1)} ${error.message ?? 'is not valid'}`
+    const name = error.instancePath.slice(1)
+    const { description } = (properties[name] ?? {}) as { description?: string }
+    if (error.keyword === 'pattern' && description !== undefined) return `${name} must be ${description}`
+    return `${name} ${error.message ?? 'is not valid'}`
   })
 }

@@ -4,7 +4,7 @@ import { ConfigError, loadConfig } from '../src/index.ts'
 
 const Schema = Type.Object({
   PORT: Type.Integer({ minimum: 1, maximum: 65535, default: 3000 }),
-  ISSUER: Type.String({ pattern: '^https?://' }),
+  ISSUER: Type.String({ pattern: '^https?://', description: 'a URL' }),
   SECRET: Type.String({ minLength: 16 }),
 })
 
@@ -23,6 +23,7 @@ t.test('names every wrong variable at once and never shows a value', async t => 
     t.ok(error instanceof ConfigError)
     const { message } = error as ConfigError
     for (const name of ['ISSUER', 'PORT', 'SECRET']) t.match(message, name)
+    t.match(message, 'ISSUER must be a URL', 'a pattern in words')
     t.notMatch(message, 'tooshort')
   }
   t.throws(() => loadConfig(Schema, { SECRET: 'x'.repeat(16) }), { message: /ISSUER is not set/ })

@@ -1,4 +1,5 @@
 export * from './apps.ts'
+export * from './environment.ts'
 export * from './events.ts'
 export * from './money.ts'
 export * from './problem.ts'

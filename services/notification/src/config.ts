@@ -1,14 +1,7 @@
-import Type, { type Static } from 'typebox'
+import { serviceVariables } from '@banking/contracts'
+import Type from 'typebox'
 
 /** The environment of this service; README.md says what each variable is for. */
 export const Config = Type.Object({
-  HOST: Type.String({ default: '127.0.0.1' }),
-  PORT: Type.Integer({ default: 3060, minimum: 0, maximum: 65535 }),
-  HEALTH_PORT: Type.Integer({ default: 4060, minimum: 0, maximum: 65535 }),
-  LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], { default: 'info' }),
-  ISSUER: Type.String({ minLength: 1 }),
-  DATABASE_URL: Type.String({ minLength: 1 }),
-  KAFKA_BROKERS: Type.String({ minLength: 1 }),
-  TOPIC_PREFIX: Type.String({ default: '' }),
+  ...serviceVariables('notification'),
 })
-export type Config = Static<typeof Config>

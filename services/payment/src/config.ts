@@ -1,15 +1,12 @@
-import Type, { type Static } from 'typebox'
+import { serviceVariables } from '@banking/contracts'
+import Type from 'typebox'
 
 /** The environment of this service; README.md says what each variable is for. */
 export const Config = Type.Object({
-  HOST: Type.String({ default: '127.0.0.1' }),
-  PORT: Type.Integer({ default: 3030, minimum: 0, maximum: 65535 }),
-  HEALTH_PORT: Type.Integer({ default: 4030, minimum: 0, maximum: 65535 }),
-  LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], { default: 'info' }),
-  ISSUER: Type.String({ minLength: 1 }),
-  DATABASE_URL: Type.String({ minLength: 1 }),
-  KAFKA_BROKERS: Type.String({ minLength: 1 }),
-  TOPIC_PREFIX: Type.String({ default: '' }),
-  HOLD_ABOVE: Type.String({ default: '1000000', pattern: '^[0-9]{1,18}$' }),
+  ...serviceVariables('payment'),
+  HOLD_ABOVE: Type.String({
+    default: '1000000',
+    pattern: '^[0-9]{1,18}$',
+    description: 'a whole number of minor units',
+  }),
 })
-export type Config = Static<typeof Config>

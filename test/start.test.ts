@@ -1,0 +1,33 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { globSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { text } from 'node:stream/consumers'
+import t from 'tap'
+
+const root = resolve(import.meta.dirname, '..')
+const servers = globSync('services/*/src/server.ts', { cwd: root })
+const usable = { DATABASE_URL: 'postgres://127.0.0.1:1/x', KAFKA_BROKERS: '127.0.0.1:1', PII_KEY_FILE: '/nowhere' }
+
+t.ok(servers.length >= 3)
+
+for (const server of servers) {
+  t.test(`${server} does not start with a configuration it cannot use, and says why`, async t => {
+    for (const [issuer, complaint] of [
+      ['http://id.bank.example/realms/banking', 'ISSUER must be an https URL, or http on loopback'],
+      ['http://localhost.evil.example/', 'ISSUER must be'],
+      ['http://127.0.0.1.evil.example/', 'ISSUER must be'],
+      ['', 'ISSUER is not set'],
+    ] as const) {
+      const child = spawn(process.execPath, [resolve(root, server)], {
+        env: { PATH: process.env['PATH'], ...usable, ISSUER: issuer },
+        stdio: ['ignore', 'ignore', 'pipe'],
+      })
+      t.teardown(() => child.kill('SIGKILL'))
+      const [said, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')])
+      t.equal(code, 78, `${issuer}: ${said}`)
+      t.match(said, complaint)
+      t.notMatch(said, /\n\s+at /, 'a sentence, not a stack')
+    }
+  })
+}
