@@ -88,7 +88,8 @@ export async function createServer(options: ServerOptions): Promise<Server> {
       const isKept = options.continueTrace !== false && typeof given === 'string' && requestIdPattern.test(given)
       return isKept ? given : uuidv7()
     },
-    http: { maxHeaderSize: 16 * 1024, headersTimeout: 10_000, requireHostHeader: true },
+    // Node would answer a missing host by itself, without our header fields and without a problem.
+    http: { maxHeaderSize: 16 * 1024, headersTimeout: 10_000, requireHostHeader: false },
     frameworkErrors: (error, request, reply) => {
       // A path that cannot be decoded never reached a hook: the request has no trace yet.
       reply.headers(headers)
@@ -96,6 +97,8 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     },
     clientErrorHandler: (error, socket) => refuseUnparsed(error, socket, headers, logger),
   }).withTypeProvider<TypeBoxTypeProvider>()
+  // Node would refuse other expectations than 100-continue the same bare way; they may be ignored (RFC 9110 §10.1.1).
+  app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
   app.setValidatorCompiler(validatorCompiler)
   handleProblems(app as unknown as FastifyInstance, options.translators ?? [])
   observe(app, metrics, options.continueTrace ?? true, headers)
@@ -116,7 +119,7 @@ function refuseUnparsed(
   headers: Readonly<Record<string, string>>,
   logger: Logger,
 ): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
+  if (error.code === 'ECONNRESET' || !socket.writable || owesAnotherAnswer(socket)) return void socket.destroy()
   const refusal = problem(unparsedProblems[error.code ?? ''] ?? 'request_malformed')
   logger.debug({ code: error.code }, 'request not parsed')
   const body = JSON.stringify(refusal.toDocument())
@@ -130,6 +133,15 @@ function refuseUnparsed(
   const head = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`)
   const { status } = refusal
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head.join('')}\r\n${body}`)
+}
+
+/**
+ * Whether an answer has begun on this connection, or is still to come for a request that arrived whole. Whatever is
+ * written now would be taken for it, or for a part of it. Node's own handler looks at the same member.
+ */
+function owesAnotherAnswer(socket: Socket): boolean {
+  const answer = (socket as { _httpMessage?: ServerResponse | null })._httpMessage
+  return answer != null && (answer.headersSent || answer.req.complete)
 }
 
 const unparsedProblems: Readonly<Record<string, ProblemCode>> = {
@@ -160,6 +172,8 @@ function observe(
     // What is answered is about a person: nobody keeps a copy unless the route says that they may.
     reply.header('cache-control', 'no-store')
     reply.header('x-content-type-options', 'nosniff').headers(headers)
+    // RFC 9112 §3.2
+    if (request.raw.httpVersion === '1.1' && request.headers.host === undefined) throw problem('request_malformed')
   })
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'none'

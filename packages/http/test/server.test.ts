@@ -1,4 +1,7 @@
+import { once } from 'node:events'
+import { type AddressInfo, connect } from 'node:net'
 import { Writable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import { problem } from '@banking/contracts'
 import { createLogger, createMetrics } from '@banking/telemetry'
 import type { InjectOptions } from 'fastify'
@@ -32,6 +35,14 @@ async function testServer(t: Test) {
     },
     async request => ({ count: request.body.count, secret: 'not in the schema' }),
   )
+  app.get('/endless', (_request, reply) => {
+    reply.hijack()
+    reply.raw.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: begun\n\n')
+  })
+  app.get('/slow/:id', { schema: { params: Type.Object({ id: Type.String({ format: 'uuid' }) }) } }, async () => {
+    await new Promise(resolve => setTimeout(resolve, 200))
+    return 'done'
+  })
   app.get('/broken', async () => {
     throw new Error('password=hunter2')
   })
@@ -126,6 +137,53 @@ t.test('turns the refusals of the framework into problems', async t => {
     t.match(response.json(), { code, status })
   }
   t.equal(cases[7][0].headers.allow, 'POST')
+})
+
+/** Writes bytes as no HTTP client would, and reads until the server closes. */
+async function speak(t: Test, app: Awaited<ReturnType<typeof testServer>>['app'], first: string, then?: string) {
+  if (!app.server.listening) await app.listen({ host: '127.0.0.1', port: 0 })
+  const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  // A reset is an end too.
+  const said = text(socket).catch(() => '(reset)')
+  socket.write(first)
+  if (then !== undefined) {
+    await once(socket, 'readable')
+    socket.write(then)
+  }
+  return said
+}
+
+const uuid = '0198f0a4-2f1d-7cc3-8f55-1d2f3a4b5c6d'
+
+t.test('never writes a refusal into an answer that has begun', async t => {
+  const { app } = await testServer(t)
+  const said = await speak(t, app, 'GET /endless HTTP/1.1\r\nhost: x\r\n\r\n', 'NOT HTTP\r\n\r\n')
+  t.notMatch(said, 'request_malformed', 'a proxy in front would take it for the answer to somebody else')
+})
+
+t.test('never gives the refusal of a later request as the answer to an earlier one', async t => {
+  const { app } = await testServer(t)
+  const said = await speak(t, app, `GET /slow/${uuid} HTTP/1.1\r\nhost: x\r\n\r\nNOT HTTP\r\n\r\n`)
+  t.notMatch(said, 'request_malformed')
+})
+
+t.test('refuses what is not HTTP with a problem, and an HTTP/1.1 request without a host too', async t => {
+  const { app } = await testServer(t)
+  for (const request of ['NOT HTTP\r\n\r\n', 'GET /broken HTTP/1.1\r\nconnection: close\r\n\r\n']) {
+    const said = await speak(t, app, request)
+    t.match(said, /^HTTP\/1\.1 400 /)
+    t.match(said, 'application/problem+json')
+    t.match(said, 'request_malformed')
+    t.match(said, 'no-store')
+  }
+})
+
+t.test('treats an expectation that it does not know as not there', async t => {
+  const { app } = await testServer(t)
+  const request = 'GET /refused HTTP/1.1\r\nhost: x\r\nexpect: magic\r\nconnection: close\r\n\r\n'
+  const said = await speak(t, app, request)
+  t.match(said, 'insufficient_funds', 'RFC 9110 §10.1.1 allows it, and the answer has all our header fields')
 })
 
 t.test('says nothing of the cause of a 500 to the client, and everything to the log', async t => {
