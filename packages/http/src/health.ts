@@ -1,11 +1,12 @@
-import { problemContentType } from '@banking/contracts'
-import type { Metrics } from '@banking/telemetry'
-import Fastify, { type FastifyInstance } from 'fastify'
+import type { Logger, Metrics } from '@banking/telemetry'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import { handleProblems } from './problem-handler.ts'
 
 /** One thing a process cannot work without; rejects or throws while it is missing. */
 export type Check = {
   name: string
-  check: () => Promise<void> /** A failure is shown but does not flip `/ready`. */
+  check: () => Promise<void>
+  /** A failure is shown but does not flip `/ready`. */
   optional?: boolean
 }
 
@@ -18,9 +19,16 @@ const checkTimeout = 1_000
 export function healthServer(options: {
   checks: readonly Check[]
   metrics: Metrics
+  logger: Logger
   isDraining: () => boolean
 }): FastifyInstance {
-  const app = Fastify({ logger: false, forceCloseConnections: true })
+  const app = Fastify({
+    loggerInstance: options.logger as FastifyBaseLogger,
+    // It is asked every few seconds: only what goes wrong is worth a line.
+    logController: new LogController({ disableRequestLogging: true }),
+    forceCloseConnections: true,
+  })
+  handleProblems(app, [])
   app.get('/ping', async () => ({ status: 'ok' }))
   app.get('/ready', async (_request, reply) => {
     const results = await Promise.all(options.checks.map(async check => ({ ...check, ok: await passes(check) })))
@@ -33,7 +41,6 @@ export function healthServer(options: {
   app.get('/metrics', async (_request, reply) =>
     reply.type(options.metrics.contentType).send(await options.metrics.text()),
   )
-  app.setErrorHandler((_error, _request, reply) => reply.code(500).type(problemContentType).send('{"status":500}'))
   return app
 }
 

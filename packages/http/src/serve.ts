@@ -28,7 +28,7 @@ const grace = 10_000
 export async function serve(app: FastifyInstance, options: ServeOptions): Promise<void> {
   const { logger } = options
   let draining = false
-  const health = healthServer({ checks: options.checks, metrics: options.metrics, isDraining: () => draining })
+  const health = healthServer({ checks: options.checks, metrics: options.metrics, logger, isDraining: () => draining })
   closeWithGrace({ delay: grace, logger: false }, async ({ err, signal }) => {
     draining = true
     if (err) logger.fatal({ err }, 'stopping after an uncaught error')

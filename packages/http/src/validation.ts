@@ -4,8 +4,13 @@ import type { FastifySchemaCompiler, FastifySchemaValidationError } from 'fastif
 
 const options = { allErrors: false, strict: false, useDefaults: true, removeAdditional: false } as const
 // A bank's body is taken literally: "100" is not 100. Query and path are text, so they are converted.
-const strict = addFormats.default(new Ajv({ ...options, coerceTypes: false }))
-const coercing = addFormats.default(new Ajv({ ...options, coerceTypes: 'array' }))
+const strict = withFormats(new Ajv({ ...options, coerceTypes: false }))
+const coercing = withFormats(new Ajv({ ...options, coerceTypes: 'array' }))
+
+/** One spelling of a UUID: ajv-formats takes `urn:uuid:` before it, the database does not. */
+function withFormats(ajv: Ajv): Ajv {
+  return addFormats.default(ajv).addFormat('uuid', /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i)
+}
 
 /** Ajv per part of the request: strict for bodies, coercing for query, path and headers. */
 export const validatorCompiler: FastifySchemaCompiler<object> = ({ schema, httpPart }): ValidateFunction =>
@@ -18,7 +23,9 @@ export type FieldError = { field: string; message: string }
 export function fieldErrors(errors: readonly (FastifySchemaValidationError | ErrorObject)[]): FieldError[] {
   return errors.map(error => {
     const missing = error.keyword === 'required' ? `/${String(error.params.missingProperty)}` : ''
-    const unknown = error.keyword === 'additionalProperties' ? `/${String(error.params.additionalProperty)}` : ''
+    // The one thing of the sender's own that we repeat: enough to find it, not a page of it.
+    const name = String(error.params.additionalProperty).slice(0, 100)
+    const unknown = error.keyword === 'additionalProperties' ? `/${name}` : ''
     const message =
       error.keyword === 'required'
         ? 'is missing'

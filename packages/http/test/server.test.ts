@@ -186,6 +186,20 @@ t.test('treats an expectation that it does not know as not there', async t => {
   t.match(said, 'insufficient_funds', 'RFC 9110 §10.1.1 allows it, and the answer has all our header fields')
 })
 
+t.test('takes an id in one spelling only', async t => {
+  const { app } = await testServer(t)
+  t.equal((await app.inject(`/slow/${uuid}`)).statusCode, 200)
+  for (const other of [`urn:uuid:${uuid}`, `{${uuid}}`, uuid.replaceAll('-', '')])
+    t.match((await app.inject(`/slow/${other}`)).json(), { code: 'request_invalid' }, other)
+})
+
+t.test('repeats no more of a field that it does not know than helps to find it', async t => {
+  const { app } = await testServer(t)
+  const response = await app.inject(post({ count: 1, ['x'.repeat(900)]: 1 }))
+  t.match(response.json(), { code: 'request_invalid' })
+  t.ok(response.body.length < 700)
+})
+
 t.test('says nothing of the cause of a 500 to the client, and everything to the log', async t => {
   const { app, lines } = await testServer(t)
   const response = await app.inject('/broken')

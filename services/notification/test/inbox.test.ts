@@ -165,6 +165,7 @@ t.test('refuses what is malformed with a problem', async t => {
   for (const body of [{}, { upTo: '2' }, { upTo: 1.5 }, { upTo: 2, all: true }, { upTo: -1 }])
     t.match((await post('/read-all', alice, body)).json(), { code: 'request_invalid', status: 400 })
   t.match((await post('/no-uuid/read', alice)).json(), { code: 'request_invalid', status: 400 })
+  t.match((await post(`/urn:uuid:${randomUUID()}/read`, alice)).json(), { code: 'request_invalid', status: 400 })
 })
 
 t.test('serves nobody without a token, with another service’s token, another scope or no role', async t => {

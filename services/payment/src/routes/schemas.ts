@@ -1,7 +1,7 @@
 import { Currency, Money, SignedMoney } from '@banking/contracts'
 import Type from 'typebox'
 
-/** A plain pattern: `format: 'uuid'` would also take `urn:uuid:…`, which the database does not. */
+/** A plain pattern: not every tool that reads the document knows the format, or means one spelling by it. */
 const Uuid = Type.String({ pattern: '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' })
 const Instant = Type.String({ format: 'date-time' })
 /** No control characters, no lone surrogates, nothing that turns the direction of writing. */
