@@ -57,7 +57,7 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, refusa
 }
 
 /** Any thrown value as a problem. */
-export function asProblem(error: unknown, translators: readonly Translator[] = []): Problem {
+function asProblem(error: unknown, translators: readonly Translator[] = []): Problem {
   if (error instanceof Problem) return error
   for (const translate of translators) {
     const translated = translate(error)
