@@ -32,10 +32,6 @@ export function asDatabaseProblem(error: unknown): Problem | undefined {
   return problem('database_unavailable', undefined, { headers: { 'retry-after': '2' }, cause: error })
 }
 
-export const isUniqueViolation = (error: unknown, constraint?: string): boolean =>
-  codeOf(error) === '23505' &&
-  (constraint === undefined || (error as { constraint_name?: string }).constraint_name === constraint)
-
 /** drizzle wraps the driver's error; the code is on the cause then. */
 function codeOf(error: unknown): string | undefined {
   for (let current = error; current instanceof Error; current = current.cause) {

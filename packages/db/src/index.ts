@@ -1,3 +1,3 @@
 export { type Database, openDatabase } from './database.ts'
-export { asDatabaseProblem, isUniqueViolation } from './errors.ts'
+export { asDatabaseProblem } from './errors.ts'
 export { migrate } from './migrate.ts'

@@ -1,5 +1,5 @@
 export { type ConsumerOptions, type Handler, type Handlers, startConsumer, type Transaction } from './consumer.ts'
-export { eventLimit, newEvent, PoisonMessage, readEvent } from './event.ts'
+export { newEvent } from './event.ts'
 export { createKafkaTransport, createTopics, deleteTopics, type KafkaOptions } from './kafka.ts'
 export { appendToOutbox, type Queryable } from './outbox.ts'
 export { type Relay, type RelayOptions, startRelay } from './relay.ts'
