@@ -1,3 +1,5 @@
+import { isUnambiguous } from '@banking/contracts'
+
 /** The two JSON objects of a compact JWS. Nothing is verified yet. */
 export type DecodedToken = { header: Readonly<Record<string, unknown>>; claims: Readonly<Record<string, unknown>> }
 
@@ -32,7 +34,7 @@ function jsonObject(segment: string): Record<string, unknown> | undefined {
   try {
     const text = utf8.decode(Buffer.from(segment, 'base64url'))
     const value: unknown = JSON.parse(text)
-    if (!isObject(value) || !isPlain(text)) return undefined
+    if (!isObject(value) || !isUnambiguous(text, maxDepth)) return undefined
     return value
   } catch {
     // Not UTF-8 or not JSON: the same answer as for every other malformed token.
@@ -42,19 +44,3 @@ function jsonObject(segment: string): Record<string, unknown> | undefined {
 
 export const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
-
-/** Whether valid JSON text is shallow and names no member twice. */
-function isPlain(text: string): boolean {
-  const members: Set<string>[] = []
-  for (const [lexeme, , colon] of text.matchAll(/("(?:[^"\\]|\\.)*")(\s*:)?|[{}[\]]/g)) {
-    if (lexeme === '{' || lexeme === '[') {
-      if (members.push(new Set()) > maxDepth) return false
-    } else if (lexeme === '}' || lexeme === ']') members.pop()
-    else if (colon !== undefined) {
-      const name: string = JSON.parse(lexeme.slice(0, -colon.length))
-      if (members.at(-1)?.has(name)) return false
-      members.at(-1)?.add(name)
-    }
-  }
-  return true
-}

@@ -1,6 +1,7 @@
 export * from './apps.ts'
 export * from './environment.ts'
 export * from './events.ts'
+export * from './json.ts'
 export * from './money.ts'
 export * from './problem.ts'
 export * from './problems.ts'

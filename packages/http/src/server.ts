@@ -14,6 +14,7 @@ import swagger from '@fastify/swagger'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController, type RawServerDefault } from 'fastify'
 import { v7 as uuidv7 } from 'uuid'
+import { takeJson } from './json-body.ts'
 import { handleProblems, sendProblem, type Translator } from './problem-handler.ts'
 import { validatorCompiler } from './validation.ts'
 
@@ -99,6 +100,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   }).withTypeProvider<TypeBoxTypeProvider>()
   // Node would refuse other expectations than 100-continue the same bare way; they may be ignored (RFC 9110 §10.1.1).
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
+  takeJson(app as unknown as FastifyInstance)
   app.setValidatorCompiler(validatorCompiler)
   handleProblems(app as unknown as FastifyInstance, options.translators ?? [])
   observe(app, metrics, options.continueTrace ?? true, headers)

@@ -82,6 +82,30 @@ t.test('takes bodies literally and names the wrong field', async t => {
   }
 })
 
+t.test('refuses bytes and members that another parser may read otherwise', async t => {
+  const { app } = await testServer(t)
+  const send = (payload: string | Buffer, headers: Record<string, string> = {}) =>
+    app.inject({
+      method: 'POST',
+      url: '/things/1',
+      payload,
+      headers: { 'content-type': 'application/json; charset=utf-8', ...headers },
+    })
+  t.equal((await send('{"count":1,"name":"\\"count\\":2 ü"}')).statusCode, 200, 'a look-alike inside a string is none')
+  t.equal((await send('{"count":1}', { 'content-encoding': 'identity' })).statusCode, 200)
+  for (const [body, why] of [
+    ['{"count":1,"count":2}', 'a member twice'],
+    ['{"count":1,"\\u0063ount":2}', 'a member twice, spelled differently'],
+    [Buffer.from('{"count":1,"name":"\xff"}', 'latin1'), 'not UTF-8'],
+    [Buffer.from('{"count":1,"name":"\xc0\xaf"}', 'latin1'), 'an overlong form'],
+    [Buffer.from('{"count":1}', 'utf16le'), 'UTF-16'],
+    [`${'['.repeat(500)}${']'.repeat(500)}`, 'deep nesting'],
+  ] as const)
+    t.match((await send(body)).json(), { code: 'body_malformed', status: 400 }, why)
+  for (const headers of [{ 'content-encoding': 'gzip' }, { 'content-type': 'text/plain' }])
+    t.match((await send('{"count":1}', headers)).json(), { code: 'media_type_unsupported', status: 415 })
+})
+
 t.test('converts the query and refuses what cannot be converted', async t => {
   const { app } = await testServer(t)
   t.equal((await app.inject(post({ count: 1 }, { url: '/things/1?limit=5' }))).statusCode, 200)
