@@ -26,9 +26,12 @@ export const setSessionCookie = (reply: FastifyReply, value: string): FastifyRep
 export const clearSessionCookie = (reply: FastifyReply): FastifyReply =>
   reply.setCookie(sessionCookieName, '', { ...attributes, maxAge: 0 })
 
+/** A cookie of exactly our name, where a cookie begins: not one that ends like it, nor a value that quotes it. */
+const ours = new RegExp(`(?:^|;)[ \\t]*${sessionCookieName}[ \\t]*=`, 'g')
+
 /** The cookie, unless it came twice: then somebody put one beside it, and neither is believed. */
 export function sessionCookieOf(request: FastifyRequest): string | undefined {
-  const occurrences = (request.headers.cookie ?? '').split(`${sessionCookieName}=`).length - 1
+  const occurrences = request.headers.cookie?.match(ours)?.length
   return occurrences === 1 ? request.cookies[sessionCookieName] : undefined
 }
 

@@ -71,10 +71,14 @@ t.test('takes nothing for a session but the cookie it has set', async t => {
     `session=${cookie}`,
     `__Host-session=${'A'.repeat(43)}; __Host-session=${cookie}`,
     `__Host-session=${cookie}; __Host-session=${cookie}`,
+    `__Host-session\t=evil;__Host-session=${cookie}`,
     '__Host-session=',
     `__Host-session=${'x'.repeat(8000)}`,
   ])
     t.equal(await ask(wrong), 401, wrong.slice(0, 60))
+  // A neighbouring site can set these beside ours: neither may take ours away from its owner.
+  for (const beside of ['x__Host-session=evil', 'theme=__Host-session=evil', '__Host-sessions=evil'])
+    t.equal(await ask(`${beside}; __Host-session=${cookie}`), 200, beside)
   // The other spelling of the last character: the same bytes, another text.
   const last = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
   const twin = `${cookie.slice(0, -1)}${last[last.indexOf(cookie.at(-1) as string) + 1]}`
