@@ -1,8 +1,8 @@
-import { topicOf } from '@banking/contracts'
+import { auditTopic, topicOf } from '@banking/contracts'
 import type { Database } from '@banking/db'
 import { appendToOutbox, type Queryable } from '@banking/messaging'
 import type { Customer, PersonalData } from './customer.ts'
-import { type AuditFacts, customerRegistered, recordAudit } from './events.ts'
+import { type AuditFacts, auditKey, auditRecorded, customerRegistered } from './events.ts'
 import { newDataKey, openField, sealField, unwrapDataKey, type WrappingKeys } from './pii.ts'
 
 type Row = {
@@ -49,6 +49,13 @@ async function find(sql: Queryable, keys: WrappingKeys, id: string): Promise<Cus
   const key = unwrapDataKey(keys, id, first.data_key)
   const data = Object.fromEntries(rows.map(({ field, sealed }) => [field, openField(sealed, key, id, field)]))
   return { ...(data as PersonalData), id, state: first.state, memberSince: new Date(first.member_since) }
+}
+
+/** Records a deed in the caller's transaction, which holds the counter until it ends: the numbers have no gap. */
+async function recordAudit(sql: Queryable, facts: AuditFacts): Promise<void> {
+  const [row] = await sql<{ seq: bigint }[]>`UPDATE audit_counter SET last_seq = last_seq + 1 RETURNING last_seq AS seq`
+  if (row === undefined) throw new Error('the audit counter is missing')
+  await appendToOutbox(sql, auditTopic, auditKey, auditRecorded(row.seq, facts))
 }
 
 /** Adds a customer and the event of it. @returns false when the customer is known already */

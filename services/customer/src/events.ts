@@ -1,11 +1,11 @@
 import type { Principal } from '@banking/auth'
-import { auditTopic, type CloudEvent, type EventData } from '@banking/contracts'
-import { appendToOutbox, newEvent, type Queryable } from '@banking/messaging'
+import type { CloudEvent, EventData } from '@banking/contracts'
+import { newEvent } from '@banking/messaging'
 import type { Trace } from '@banking/telemetry'
 
 const source = '/customer'
 /** The key of this service's audit records: they stay in order. */
-const auditKey = 'customer'
+export const auditKey = 'customer'
 
 /** Who did what to which customer, and why. */
 export type AuditFacts = Pick<EventData<'audit.recorded'>, 'action' | 'resource' | 'outcome'> & {
@@ -14,16 +14,13 @@ export type AuditFacts = Pick<EventData<'audit.recorded'>, 'action' | 'resource'
   trace: Trace
 }
 
-/** Records a deed in the caller's transaction, with a number without a gap. */
-export async function recordAudit(sql: Queryable, facts: AuditFacts): Promise<void> {
-  const [row] = await sql<{ seq: bigint }[]>`UPDATE audit_counter SET last_seq = last_seq + 1 RETURNING last_seq AS seq`
-  if (row === undefined) throw new Error('the audit counter is missing')
-  const { actor, trace, ...data } = facts
-  const event: CloudEvent<'audit.recorded'> = newEvent({
+/** @param seq number of the record; the numbers have no gap */
+export const auditRecorded = (seq: bigint, { actor, trace, ...data }: AuditFacts): CloudEvent<'audit.recorded'> =>
+  newEvent({
     source,
     type: 'audit.recorded',
     subject: auditKey,
-    seq: Number(row.seq),
+    seq: Number(seq),
     trace,
     data: {
       ...data,
@@ -35,8 +32,6 @@ export async function recordAudit(sql: Queryable, facts: AuditFacts): Promise<vo
       },
     },
   })
-  await appendToOutbox(sql, auditTopic, auditKey, event)
-}
 
 /** Tells the others that there is a new customer; who that is stays here. */
 export const customerRegistered = (customerId: string): CloudEvent<'customer.registered'> =>

@@ -6,6 +6,8 @@ import type { CustomerStore } from '../customer-store.ts'
 
 const scope = 'customer-api'
 const tags = ['customers']
+
+/** A customer's own profile, and one customer for staff. */
 export async function customerRoutes(app: Server, { store }: { store: CustomerStore }): Promise<void> {
   app.get(
     '/me',

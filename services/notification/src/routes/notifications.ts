@@ -14,6 +14,7 @@ const ListQuery = Type.Object({
   unread: Type.Optional(Type.Boolean({ description: 'only what is not read yet' })),
 })
 
+/** The inbox of the person who asks. */
 export async function notificationRoutes(app: Server, { store }: { store: NotificationStore }): Promise<void> {
   app.get(
     '',

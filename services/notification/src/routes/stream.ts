@@ -13,6 +13,7 @@ const Headers = Type.Object({
 /** To the type checker a stream, to a reader of the document text. */
 const EventStream = Type.Unsafe<Readable>({ type: 'string' })
 
+/** The same inbox, live. */
 export async function streamRoutes(app: Server, { streams }: { streams: Streams }): Promise<void> {
   app.get(
     '/stream',
