@@ -66,17 +66,21 @@ export function createPipe(options: PipeOptions): Pipe {
     maxHeaderSize: 16 * 1024,
     connect: { timeout: connectTimeout },
   }
-  const brief = new Pool(options.origin, { ...shared, bodyTimeout, connections: options.connections ?? 128 })
+  const connections = options.connections ?? 128
+  const brief = new Pool(options.origin, { ...shared, bodyTimeout, connections })
+  // A body that is passed on as it comes holds its connection for as long as the client likes to send.
+  const uploads = new Pool(options.origin, { ...shared, bodyTimeout, connections })
   const endless = new Pool(options.origin, { ...shared, bodyTimeout: 0, connections: endlessConnections })
 
   return {
     forward: (outbound, response, answer) =>
       new Promise(resolve => {
-        const pool = outbound.endless ? endless : brief
+        const isKnown = outbound.body === null || Buffer.isBuffer(outbound.body)
+        const pool = outbound.endless ? endless : isKnown ? brief : uploads
         forward({ pool, queueTimeout: connectTimeout + 500, outbound, response, answer, resolve })
       }),
     close: async () => {
-      await Promise.all([brief.destroy(), endless.destroy()])
+      await Promise.all([brief, uploads, endless].map(pool => pool.destroy()))
     },
   }
 }
@@ -108,9 +112,10 @@ function forward(job: {
   }
   const onClose = (): void => {
     const isWhole = received === declared
-    if (!isWhole) stop(new ClientGone())
+    // Settled first: stopping is heard at once as an error of the upstream, which it is not.
     if (state !== 'answering') settle({ kind: 'abandoned' })
     else settle({ kind: 'answered', complete: isWhole || response.writableFinished })
+    if (!isWhole) stop(new ClientGone())
   }
   const onDrain = (): void => controller?.resume()
   const queueTimer = setTimeout(() => {

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { buffer, text } from 'node:stream/consumers'
@@ -602,6 +603,38 @@ t.test('64 clients that leave, waiting or being answered, take no connection wit
   )
   t.same(new Set(answers.map(({ status }) => status)), new Set([200]))
   t.equal(upstream.seen.length, 8 + 32, 'who left while waiting was never sent')
+})
+
+t.test('slow bodies of one person take no connection from anybody else', async t => {
+  const { port, cookie, upstream } = await serving(t, undefined, { upstreamConnections: 2 })
+  const slow = Array.from({ length: 4 }, () => {
+    const client = ask({ port, cookie }, '/api/payments', {
+      method: 'POST',
+      headers: { origin, 'transfer-encoding': 'chunked' },
+    })
+    client.request.on('error', () => undefined)
+    client.request.write('{')
+    return client
+  })
+  let connected = 0
+  upstream.server.on('connection', () => connected++)
+  await until(() => connected === 2)
+  t.equal((await whole(ask({ port, cookie }, '/api/payments').send())).status, 200)
+  for (const client of slow) client.request.destroy()
+})
+
+t.test('a client that leaves in the middle of its body is no failure of the service', async t => {
+  const { port, cookie, upstream, lines } = await serving(t)
+  const client = ask({ port, cookie }, '/api/payments', {
+    method: 'POST',
+    headers: { origin, 'transfer-encoding': 'chunked' },
+  })
+  client.request.on('error', () => undefined)
+  client.request.write('{')
+  await once(upstream.server, 'connection')
+  client.request.destroy()
+  await until(() => lines().some(line => line['msg'] === 'client went away' || line['msg'] === 'request failed'))
+  t.notOk(lines().some(line => line['msg'] === 'request failed'))
 })
 
 t.test('says 504 when the head does not come, 503 when nobody is there, 502 when it breaks', async t => {
