@@ -24,7 +24,7 @@ const frameworkProblems: Readonly<Record<string, ProblemCode>> = {
  */
 export function handleProblems(app: FastifyInstance, translators: readonly Translator[]): void {
   app.setErrorHandler<FastifyError | Error>((error, request, reply) =>
-    sendProblem(request, reply, asProblem(error, translators)),
+    sendProblem(request, reply, brokenOff(error, request) ?? asProblem(error, translators)),
   )
   const methodsOf = rememberMethods(app)
   app.setNotFoundHandler((request, reply) => {
@@ -38,6 +38,16 @@ export function handleProblems(app: FastifyInstance, translators: readonly Trans
       problem('method_not_allowed', undefined, { headers: { allow: methods.join(', ') } }),
     )
   })
+}
+
+/**
+ * The client left in the middle of its body: to a translator its socket's code looks like the database's. There is no
+ * answer to be logged with, so this is the request's line.
+ */
+function brokenOff(error: Error, { raw, log, method, routeOptions }: FastifyRequest): Problem | undefined {
+  if (raw.complete || !raw.destroyed) return undefined
+  log.info({ method, route: routeOptions.url ?? 'none' }, 'client went away')
+  return problem('body_malformed', 'The body broke off.', { cause: error })
 }
 
 /** Sends a problem document with the request's id as `instance`. */

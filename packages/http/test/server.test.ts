@@ -19,6 +19,10 @@ async function testServer(t: Test) {
     logger: createLogger({ name: 'test', destination }),
     metrics,
     bodyLimit: 1024,
+    // As a database's translator would: a lost connection is a code that sockets of clients have too.
+    translators: [
+      error => ((error as { code?: unknown }).code === 'ECONNRESET' ? problem('database_unavailable') : undefined),
+    ],
   })
   t.teardown(() => app.close())
   app.post(
@@ -190,6 +194,24 @@ t.test('never gives the refusal of a later request as the answer to an earlier o
   const { app } = await testServer(t)
   const said = await speak(t, app, `GET /slow/${uuid} HTTP/1.1\r\nhost: x\r\n\r\nNOT HTTP\r\n\r\n`)
   t.notMatch(said, 'request_malformed')
+})
+
+t.test('takes a body that breaks off for what it is, and not for a failure of ours', async t => {
+  const { app, lines } = await testServer(t)
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  lines.length = 0
+  const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
+  socket.write(
+    'POST /things/1 HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"count"',
+  )
+  await once(app.server, 'request')
+  socket.destroy()
+  for (let tries = 0; tries < 100 && lines.length === 0; tries++) await new Promise(resolve => setTimeout(resolve, 20))
+  t.match(
+    lines.map(line => JSON.parse(line)),
+    [{ level: 'info', msg: 'client went away', method: 'POST', route: '/things/:id' }],
+  )
+  t.equal(lines.length, 1)
 })
 
 t.test('refuses what is not HTTP with a problem, and an HTTP/1.1 request without a host too', async t => {
