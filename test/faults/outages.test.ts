@@ -7,9 +7,10 @@ import { asPerson, currentAccountOf, eventually, wholeBank } from '../bank.ts'
 
 const bank = wholeBank(t)
 
-/** The process of a part as the launcher knows it now: after a restart it is another one. */
+/** The process of a part or an app as the launcher knows it now: after a restart it is another one. */
 const pidOf = (name: string): number => {
-  const pid = runningBank().status.parts.find(part => part.name === name)?.pid
+  const { parts, apps } = runningBank().status
+  const pid = [...parts, ...apps].find(one => one.name === name)?.pid
   if (pid === undefined || pid <= 1) throw new Error(`the launcher knows no process of ${name}`)
   return pid
 }
@@ -156,14 +157,14 @@ t.test('PostgreSQL that is killed is a 503, and a payment repeated with its key 
 
 t.test('an app that is told to stop is started again, and nothing that was asked is lost', async t => {
   const alice = await asPerson(bank, 'alice')
-  const payment = runningBank().status.apps.find(({ name }) => name === 'payment')
-  process.kill(payment?.pid ?? 0, 'SIGTERM')
+  const before = pidOf('payment')
+  process.kill(before, 'SIGTERM')
   const back = await eventually(
     () => alice.get('/api/payments/accounts'),
     ({ status }) => status === 200,
   )
   t.equal(back.status, 200)
-  t.not(runningBank().status.apps.find(({ name }) => name === 'payment')?.pid, payment?.pid)
+  t.not(pidOf('payment'), before)
 })
 
 t.test('nothing of the bank listens on another interface than loopback', async t => {

@@ -90,7 +90,7 @@ export function paymentEvent<T extends PaymentType>(type: T, changes: Partial<Ev
     reference: 'Lunch',
     transferId: randomUUID(),
     originalId: randomUUID(),
-    reasons: ['amount_above_limit'],
+    reasons: ['large_amount'],
     code: 'insufficient_funds',
     ...changes,
   }
