@@ -42,8 +42,6 @@ export type AuthOptions = {
   algorithms?: readonly Algorithm[]
   /** Where the keys are; by default where Keycloak has them. Never taken from a token or from discovery. */
   jwksUrl?: string
-  /** Seconds between issue and expiry that a token may have at most. */
-  maxLifetime?: number
   /** Epoch ms. */
   now?: () => number
   fetch?: Fetch
@@ -71,7 +69,7 @@ export default fp<AuthOptions>(
       audience: options.audience,
       algorithms: new Set(algorithms),
       clients: new Set(options.clients ?? [webClient]),
-      maxLifetime: options.maxLifetime ?? 3600,
+      maxLifetime: 3600,
     }
     const url = options.jwksUrl ?? `${issuer}/protocol/openid-connect/certs`
     const keys = createKeys({ issuer, url, algorithms, logger, metrics, now, fetch: options.fetch })

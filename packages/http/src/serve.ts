@@ -14,8 +14,6 @@ export type ServeOptions = {
   onDrain?: () => Promise<void> | void
   /** Closes what the app stood on, after the last request. */
   onClose?: () => Promise<void>
-  /** ms between "not ready" and the end of listening, so that load balancers look elsewhere first. */
-  drainDelay?: number
 }
 
 /** ms until a process that does not finish by itself is ended. */
@@ -33,7 +31,6 @@ export async function serve(app: FastifyInstance, options: ServeOptions): Promis
     draining = true
     if (err) logger.fatal({ err }, 'stopping after an uncaught error')
     else logger.info({ signal }, 'stopping')
-    await new Promise(resolve => setTimeout(resolve, options.drainDelay ?? 0))
     await options.onDrain?.()
     await app.close()
     await options.onClose?.()

@@ -17,7 +17,6 @@ export type BatchOptions<Item, Result> = {
   /** Called for each repetition of a call. */
   onRetry?(): void
   maxItems?: number
-  maxInFlight?: number
   /** How many must wait before a further call is made beside one under way: a call costs as much as some ten items. */
   crowd?: number
   maxWaiting?: number
@@ -35,6 +34,8 @@ const patience = 5_000
 /** ms that a few wait for the call under way; a call that takes longer, e.g. for a lock, holds nobody back. */
 const courtesy = 20
 const maxTries = 8
+/** Calls at once: one works in the database while the next is prepared here. */
+const maxInFlight = 2
 
 /**
  * Collects what arrives while the database is busy into one call, so that many items share one commit. An idle service
@@ -43,7 +44,7 @@ const maxTries = 8
  * When a whole call fails, its items go one by one, so that none fails for its neighbours.
  */
 export function createBatches<Item, Result>(options: BatchOptions<Item, Result>) {
-  const { run, classify, maxItems = 256, maxInFlight = 2, crowd = 16, maxWaiting = 5_000 } = options
+  const { run, classify, maxItems = 256, crowd = 16, maxWaiting = 5_000 } = options
   const waiting: Waiting<Item, Result>[] = []
   let inFlight = 0
 
