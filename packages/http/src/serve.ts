@@ -27,7 +27,8 @@ export async function serve(app: FastifyInstance, options: ServeOptions): Promis
   const { logger } = options
   let draining = false
   const health = healthServer({ checks: options.checks, metrics: options.metrics, logger, isDraining: () => draining })
-  closeWithGrace({ delay: grace, logger: false }, async ({ err, signal }) => {
+  // With our logger: a close that fails, or takes longer than its grace, ends the process with a reason.
+  closeWithGrace({ delay: grace, logger }, async ({ err, signal }) => {
     draining = true
     if (err) logger.fatal({ err }, 'stopping after an uncaught error')
     else logger.info({ signal }, 'stopping')
@@ -36,7 +37,8 @@ export async function serve(app: FastifyInstance, options: ServeOptions): Promis
     await options.onClose?.()
     await health.close()
     logger.info('stopped')
-    logger.flush()
+    // The exit writes at once what is left, before what is being written: the last lines would change places.
+    await new Promise(resolve => logger.flush(resolve))
   })
   await app.listen({ host: options.host, port: options.port })
   await health.listen({ host: options.host, port: options.healthPort })

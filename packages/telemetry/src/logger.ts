@@ -40,7 +40,8 @@ export function createLogger(options: { name: string; level?: string; destinatio
       },
       serializers: { err: serializeError },
     },
-    options.destination ?? pino.destination({ dest: 1, sync: false }),
+    // One byte is enough to be written; with none, `flush()` would not wait for what is being written.
+    options.destination ?? pino.destination({ dest: 1, sync: false, minLength: 1 }),
   )
 }
 
