@@ -1,5 +1,5 @@
 import { problem } from '@banking/contracts'
-import type { Server } from '@banking/http'
+import { refusals, type Server } from '@banking/http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import type { Login } from '../login.ts'
@@ -31,7 +31,8 @@ export default async function callback(app: Server, options: CallbackOptions): P
       schema: {
         operationId: 'finishLogin',
         summary: 'Takes the identity provider’s answer, begins the session and leads back to the page',
-        response: { 302: Type.Null({ description: 'to the page that was asked for' }) },
+        tags: ['login'],
+        response: { 302: Type.Null({ description: 'to the page that was asked for' }), ...refusals },
       },
     },
     async (request, reply) => {

@@ -20,7 +20,8 @@ export default async function jwks(app: Server, options: { keys: ClientKeys }): 
       schema: {
         operationId: 'getClientKeys',
         summary: 'Public keys of this client',
-        response: { 200: Type.Object({ keys: Type.Array(Key) }) },
+        tags: ['login'],
+        response: { 200: Type.Object({ keys: Type.Array(Key) }, { description: 'a JWK Set' }) },
       },
     },
     async (_request, reply) => {

@@ -1,5 +1,5 @@
 import { problem } from '@banking/contracts'
-import type { Server } from '@banking/http'
+import { refusals, type Server } from '@banking/http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { isFromOwnPage } from '../csrf.ts'
@@ -30,7 +30,9 @@ export default async function signOut(
       schema: {
         operationId: 'signOut',
         summary: 'Ends the session; a script sends X-CSRF: 1, a form of this site needs nothing',
-        response: { 200: Location, 303: Type.Null({ description: 'a form’s answer' }) },
+        tags: ['session'],
+        security: [{ session: [] }, {}],
+        response: { 200: Location, 303: Type.Null({ description: 'a form’s answer' }), ...refusals },
       },
     },
     async (request, reply) => {

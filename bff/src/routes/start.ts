@@ -1,5 +1,5 @@
 import { problem } from '@banking/contracts'
-import type { Server } from '@banking/http'
+import { refusals, type Server } from '@banking/http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import type { Login } from '../login.ts'
@@ -30,7 +30,8 @@ export default async function start(
         operationId: 'startLogin',
         summary: 'Redirects to the identity provider’s login page',
         querystring: query,
-        response: { 302: Type.Null({ description: 'to the identity provider' }) },
+        tags: ['login'],
+        response: { 302: Type.Null({ description: 'to the identity provider' }), ...refusals },
       },
     },
     async (request, reply) => {

@@ -1,5 +1,5 @@
-import { Problem, problemContentType } from '@banking/contracts'
-import type { Server } from '@banking/http'
+import { Problem } from '@banking/contracts'
+import { refusals, type Server } from '@banking/http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import type { Session } from '../sessions.ts'
@@ -23,10 +23,6 @@ const Nobody = Type.Object({ reason: Type.String({ description: 'how the last se
 const Query = Type.Object({
   anonymous: Type.Optional(Type.Literal('1', { description: 'nobody is an answer too: 200 with a reason, not 401' })),
 })
-const Refusal = Type.Object(
-  { type: Type.String(), title: Type.String(), status: Type.Integer(), code: Type.String() },
-  { additionalProperties: true, description: problemContentType },
-)
 
 /**
  * Who is logged in and how long yet. Asking never extends the session. A page that must ask before it knows says
@@ -52,8 +48,9 @@ export default async function userinfo(app: Server, options: { idle: number }): 
         operationId: 'getUserinfo',
         summary: 'The person of this session and when it ends; needs X-CSRF: 1',
         querystring: Query,
+        tags: ['session'],
         security: [{ session: [] }],
-        response: { 200: Type.Union([Userinfo, Nobody]), 401: Refusal, 403: Refusal, 503: Refusal },
+        response: { 200: Type.Union([Userinfo, Nobody], { description: 'who, or nobody' }), ...refusals },
       },
     },
     async (request, reply) => {

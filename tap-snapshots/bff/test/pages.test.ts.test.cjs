@@ -29,6 +29,9 @@ exports[`bff/test/pages.test.ts > TAP > publishes the document of its own routes
       "get": {
         "operationId": "startLogin",
         "summary": "Redirects to the identity provider’s login page",
+        "tags": [
+          "login"
+        ],
         "parameters": [
           {
             "schema": {
@@ -54,6 +57,88 @@ exports[`bff/test/pages.test.ts > TAP > publishes the document of its own routes
         "responses": {
           "302": {
             "description": "to the identity provider"
+          },
+          "4XX": {
+            "description": "Refused; the problem says why.",
+            "content": {
+              "application/problem+json": {
+                "schema": {
+                  "type": "object",
+                  "required": [
+                    "type",
+                    "title",
+                    "status",
+                    "code"
+                  ],
+                  "properties": {
+                    "type": {
+                      "type": "string",
+                      "format": "uri"
+                    },
+                    "title": {
+                      "type": "string"
+                    },
+                    "status": {
+                      "type": "integer"
+                    },
+                    "code": {
+                      "type": "string",
+                      "description": "stable; docs/problems.md says what to do"
+                    },
+                    "detail": {
+                      "type": "string"
+                    },
+                    "instance": {
+                      "type": "string",
+                      "description": "urn:request: and the request id"
+                    }
+                  },
+                  "additionalProperties": true,
+                  "title": "Problem"
+                }
+              }
+            }
+          },
+          "5XX": {
+            "description": "Not now; a read, or a write with an Idempotency-Key, may be repeated.",
+            "content": {
+              "application/problem+json": {
+                "schema": {
+                  "type": "object",
+                  "required": [
+                    "type",
+                    "title",
+                    "status",
+                    "code"
+                  ],
+                  "properties": {
+                    "type": {
+                      "type": "string",
+                      "format": "uri"
+                    },
+                    "title": {
+                      "type": "string"
+                    },
+                    "status": {
+                      "type": "integer"
+                    },
+                    "code": {
+                      "type": "string",
+                      "description": "stable; docs/problems.md says what to do"
+                    },
+                    "detail": {
+                      "type": "string"
+                    },
+                    "instance": {
+                      "type": "string",
+                      "description": "urn:request: and the request id"
+                    }
+                  },
+                  "additionalProperties": true,
+                  "title": "Problem"
+                }
+              }
+            }
           }
         }
       }
@@ -62,9 +147,94 @@ exports[`bff/test/pages.test.ts > TAP > publishes the document of its own routes
       "get": {
         "operationId": "finishLogin",
         "summary": "Takes the identity provider’s answer, begins the session and leads back to the page",
+        "tags": [
+          "login"
+        ],
         "responses": {
           "302": {
             "description": "to the page that was asked for"
+          },
+          "4XX": {
+            "description": "Refused; the problem says why.",
+            "content": {
+              "application/problem+json": {
+                "schema": {
+                  "type": "object",
+                  "required": [
+                    "type",
+                    "title",
+                    "status",
+                    "code"
+                  ],
+                  "properties": {
+                    "type": {
+                      "type": "string",
+                      "format": "uri"
+                    },
+                    "title": {
+                      "type": "string"
+                    },
+                    "status": {
+                      "type": "integer"
+                    },
+                    "code": {
+                      "type": "string",
+                      "description": "stable; docs/problems.md says what to do"
+                    },
+                    "detail": {
+                      "type": "string"
+                    },
+                    "instance": {
+                      "type": "string",
+                      "description": "urn:request: and the request id"
+                    }
+                  },
+                  "additionalProperties": true,
+                  "title": "Problem"
+                }
+              }
+            }
+          },
+          "5XX": {
+            "description": "Not now; a read, or a write with an Idempotency-Key, may be repeated.",
+            "content": {
+              "application/problem+json": {
+                "schema": {
+                  "type": "object",
+                  "required": [
+                    "type",
+                    "title",
+                    "status",
+                    "code"
+                  ],
+                  "properties": {
+                    "type": {
+                      "type": "string",
+                      "format": "uri"
+                    },
+                    "title": {
+                      "type": "string"
+                    },
+                    "status": {
+                      "type": "integer"
+                    },
+                    "code": {
+                      "type": "string",
+                      "description": "stable; docs/problems.md says what to do"
+                    },
+                    "detail": {
+                      "type": "string"
+                    },
+                    "instance": {
+                      "type": "string",
+                      "description": "urn:request: and the request id"
+                    }
+                  },
+                  "additionalProperties": true,
+                  "title": "Problem"
+                }
+              }
+            }
           }
         }
       }
@@ -73,6 +243,9 @@ exports[`bff/test/pages.test.ts > TAP > publishes the document of its own routes
       "get": {
         "operationId": "getUserinfo",
         "summary": "The person of this session and when it ends; needs X-CSRF: 1",
+        "tags": [
+          "session"
+        ],
         "parameters": [
           {
             "schema": {
@@ -94,7 +267,7 @@ exports[`bff/test/pages.test.ts > TAP > publishes the document of its own routes
         ],
         "responses": {
           "200": {
-            "description": "Default Response",
+            "description": "who, or nobody",
             "content": {
               "application/json": {
                 "schema": {
@@ -173,15 +346,16 @@ exports[`bff/test/pages.test.ts > TAP > publishes the document of its own routes
                         }
                       }
                     }
-                  ]
+                  ],
+                  "description": "who, or nobody"
                 }
               }
             }
           },
-          "401": {
-            "description": "application/problem+json",
+          "4XX": {
+            "description": "Refused; the problem says why.",
             "content": {
-              "application/json": {
+              "application/problem+json": {
                 "schema": {
                   "type": "object",
                   "required": [
@@ -192,7 +366,8 @@ exports[`bff/test/pages.test.ts > TAP > publishes the document of its own routes
                   ],
                   "properties": {
                     "type": {
-                      "type": "string"
+                      "type": "string",
+                      "format": "uri"
                     },
                     "title": {
                       "type": "string"
@@ -201,19 +376,27 @@ exports[`bff/test/pages.test.ts > TAP > publishes the document of its own routes
                       "type": "integer"
                     },
                     "code": {
+                      "type": "string",
+                      "description": "stable; docs/problems.md says what to do"
+                    },
+                    "detail": {
                       "type": "string"
+                    },
+                    "instance": {
+                      "type": "string",
+                      "description": "urn:request: and the request id"
                     }
                   },
                   "additionalProperties": true,
-                  "description": "application/problem+json"
+                  "title": "Problem"
                 }
               }
             }
           },
-          "403": {
-            "description": "application/problem+json",
+          "5XX": {
+            "description": "Not now; a read, or a write with an Idempotency-Key, may be repeated.",
             "content": {
-              "application/json": {
+              "application/problem+json": {
                 "schema": {
                   "type": "object",
                   "required": [
@@ -224,7 +407,8 @@ exports[`bff/test/pages.test.ts > TAP > publishes the document of its own routes
                   ],
                   "properties": {
                     "type": {
-                      "type": "string"
+                      "type": "string",
+                      "format": "uri"
                     },
                     "title": {
                       "type": "string"
@@ -233,43 +417,19 @@ exports[`bff/test/pages.test.ts > TAP > publishes the document of its own routes
                       "type": "integer"
                     },
                     "code": {
+                      "type": "string",
+                      "description": "stable; docs/problems.md says what to do"
+                    },
+                    "detail": {
                       "type": "string"
+                    },
+                    "instance": {
+                      "type": "string",
+                      "description": "urn:request: and the request id"
                     }
                   },
                   "additionalProperties": true,
-                  "description": "application/problem+json"
-                }
-              }
-            }
-          },
-          "503": {
-            "description": "application/problem+json",
-            "content": {
-              "application/json": {
-                "schema": {
-                  "type": "object",
-                  "required": [
-                    "type",
-                    "title",
-                    "status",
-                    "code"
-                  ],
-                  "properties": {
-                    "type": {
-                      "type": "string"
-                    },
-                    "title": {
-                      "type": "string"
-                    },
-                    "status": {
-                      "type": "integer"
-                    },
-                    "code": {
-                      "type": "string"
-                    }
-                  },
-                  "additionalProperties": true,
-                  "description": "application/problem+json"
+                  "title": "Problem"
                 }
               }
             }
@@ -281,6 +441,15 @@ exports[`bff/test/pages.test.ts > TAP > publishes the document of its own routes
       "post": {
         "operationId": "signOut",
         "summary": "Ends the session; a script sends X-CSRF: 1, a form of this site needs nothing",
+        "tags": [
+          "session"
+        ],
+        "security": [
+          {
+            "session": []
+          },
+          {}
+        ],
         "responses": {
           "200": {
             "description": "Default Response",
@@ -303,6 +472,88 @@ exports[`bff/test/pages.test.ts > TAP > publishes the document of its own routes
           },
           "303": {
             "description": "a form’s answer"
+          },
+          "4XX": {
+            "description": "Refused; the problem says why.",
+            "content": {
+              "application/problem+json": {
+                "schema": {
+                  "type": "object",
+                  "required": [
+                    "type",
+                    "title",
+                    "status",
+                    "code"
+                  ],
+                  "properties": {
+                    "type": {
+                      "type": "string",
+                      "format": "uri"
+                    },
+                    "title": {
+                      "type": "string"
+                    },
+                    "status": {
+                      "type": "integer"
+                    },
+                    "code": {
+                      "type": "string",
+                      "description": "stable; docs/problems.md says what to do"
+                    },
+                    "detail": {
+                      "type": "string"
+                    },
+                    "instance": {
+                      "type": "string",
+                      "description": "urn:request: and the request id"
+                    }
+                  },
+                  "additionalProperties": true,
+                  "title": "Problem"
+                }
+              }
+            }
+          },
+          "5XX": {
+            "description": "Not now; a read, or a write with an Idempotency-Key, may be repeated.",
+            "content": {
+              "application/problem+json": {
+                "schema": {
+                  "type": "object",
+                  "required": [
+                    "type",
+                    "title",
+                    "status",
+                    "code"
+                  ],
+                  "properties": {
+                    "type": {
+                      "type": "string",
+                      "format": "uri"
+                    },
+                    "title": {
+                      "type": "string"
+                    },
+                    "status": {
+                      "type": "integer"
+                    },
+                    "code": {
+                      "type": "string",
+                      "description": "stable; docs/problems.md says what to do"
+                    },
+                    "detail": {
+                      "type": "string"
+                    },
+                    "instance": {
+                      "type": "string",
+                      "description": "urn:request: and the request id"
+                    }
+                  },
+                  "additionalProperties": true,
+                  "title": "Problem"
+                }
+              }
+            }
           }
         }
       }
@@ -311,9 +562,12 @@ exports[`bff/test/pages.test.ts > TAP > publishes the document of its own routes
       "get": {
         "operationId": "getClientKeys",
         "summary": "Public keys of this client",
+        "tags": [
+          "login"
+        ],
         "responses": {
           "200": {
-            "description": "Default Response",
+            "description": "a JWK Set",
             "content": {
               "application/json": {
                 "schema": {
@@ -360,7 +614,8 @@ exports[`bff/test/pages.test.ts > TAP > publishes the document of its own routes
                         }
                       }
                     }
-                  }
+                  },
+                  "description": "a JWK Set"
                 }
               }
             }
