@@ -4,7 +4,7 @@ type Entry = { status: number; title: string; remedy: string }
 
 /**
  * Every refusal of the bank: code, HTTP status, what it says and what to do. A published code is never reused
- * for something else. `docs/problems.md` is rendered from this table.
+ * for something else. `docs/problems.md` says the same; a test compares the two.
  */
 export const problems = {
   // any app
@@ -42,6 +42,11 @@ export const problems = {
     status: 405,
     title: 'This method is not allowed here.',
     remedy: 'Use a method that the Allow header names.',
+  },
+  precondition_failed: {
+    status: 412,
+    title: 'It is not as the request expects it to be.',
+    remedy: 'Read it again and repeat the request with what it is now.',
   },
   body_too_large: {
     status: 413,
