@@ -45,6 +45,12 @@ function firstLine(child: ChildProcess): Promise<string> {
   })
 }
 
+/** Never 0: a signal to it would reach the tests themselves. */
+function known(pid: number | undefined): number {
+  if (pid === undefined || pid < 2) throw new Error('there is no such process')
+  return pid
+}
+
 /** Waits until something holds, at most as long as the guard gives the processes and a little more. */
 async function eventually(holds: () => boolean | Promise<boolean>): Promise<boolean> {
   for (let tries = 0; tries < 300; tries++) {
@@ -60,7 +66,7 @@ t.test('a SIGKILL of any process of the chain leaves no process, no port and no 
       const chain = await startChain(t)
       t.ok(existsSync(statusFile(chain.state)), 'it runs and says so')
       const index = ['npx', 'pnpm', 'script'].indexOf(victim)
-      const pid = index < 0 ? chain.launcher : (chain.shells[index] ?? 0)
+      const pid = index < 0 ? chain.launcher : known(chain.shells[index])
       process.kill(pid, 'SIGKILL')
       const all = [...chain.shells, chain.launcher, ...chain.pids]
       await eventually(() => !all.some(isAlive) && !existsSync(statusFile(chain.state)))
@@ -81,7 +87,7 @@ t.test('a SIGTERM stops everything in order', async t => {
 
 t.test('a guard that was ended is replaced, and still guards', async t => {
   const chain = await startChain(t)
-  const guard = chain.pids.at(-1) ?? 0
+  const guard = known(chain.pids.at(-1))
   process.kill(guard, 'SIGKILL')
   await eventually(() => !isAlive(guard))
   await sleep(300) // the launcher hears of it and starts another
@@ -125,7 +131,7 @@ const steady = 'console.log("up " + process.pid); setInterval(() => {}, 1000)'
 t.test('a process that crashed is started again', async t => {
   const { keeper, pids, said, isUp } = kept(t, steady)
   await keeper.started
-  process.kill(pids[0] ?? 0, 'SIGKILL')
+  process.kill(known(pids[0]), 'SIGKILL')
   t.ok(await eventually(() => isUp(1)), 'another one answers')
   t.match(said.join('\n'), /thing ended with SIGKILL\.\nIt is started again in 0\.25 s/)
 })
@@ -133,7 +139,7 @@ t.test('a process that crashed is started again', async t => {
 t.test('a process that was told to stop from outside is started again at once', async t => {
   const { keeper, pids, said, isUp } = kept(t, `process.on('SIGTERM', () => process.exit(0)); ${steady}`)
   await keeper.started
-  process.kill(pids[0] ?? 0, 'SIGTERM')
+  process.kill(known(pids[0]), 'SIGTERM')
   t.ok(await eventually(() => isUp(1)))
   t.match(said.join('\n'), /started again/)
 })
