@@ -16,6 +16,7 @@ export default async function webApp(app: FastifyInstance, options: { root: stri
     root,
     serve: false,
     cacheControl: false,
+    acceptRanges: false,
     dotfiles: 'ignore',
     suppressWarning: true,
   })

@@ -46,6 +46,21 @@ t.test('serves hashed assets for ever, and nothing beside them', async t => {
     t.equal((await app.inject(url)).statusCode, 404, url)
 })
 
+t.test('answers odd conditions on a file as HTTP has it', async t => {
+  const { app } = await edge(t, { webRoot: builtWebApp(t) })
+  for (const url of ['/', '/assets/main-abc123.js']) {
+    const ask = (headers: Record<string, string>) => app.inject({ url, headers })
+    const [whole, ranged] = [await ask({}), await ask({ range: 'bytes=999999-' })]
+    t.match(ranged, { statusCode: 200, body: whole.body }, 'there are no parts of files')
+    for (const headers of [{ 'if-match': '"another"' }, { 'if-unmodified-since': 'Fri, 01 Jan 1999 00:00:00 GMT' }]) {
+      const refused = await ask(headers as Record<string, string>)
+      t.match(refused.json(), { code: 'precondition_failed', status: 412 })
+      t.equal(refused.headers['cache-control'], 'no-store')
+    }
+    t.equal((await ask({ 'if-none-match': String(whole.headers['etag']) })).statusCode, 304)
+  }
+})
+
 t.test('sees a new build without a restart, and says so while there is none', async t => {
   const root = mkdtempSync(join(tmpdir(), 'web-'))
   t.teardown(() => rmSync(root, { recursive: true }))

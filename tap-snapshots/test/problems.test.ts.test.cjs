@@ -42,6 +42,11 @@ exports[`test/problems.test.ts > TAP > the catalog changes only where somebody l
     "title": "This method is not allowed here.",
     "remedy": "Use a method that the Allow header names."
   },
+  "precondition_failed": {
+    "status": 412,
+    "title": "It is not as the request expects it to be.",
+    "remedy": "Read it again and repeat the request with what it is now."
+  },
   "body_too_large": {
     "status": 413,
     "title": "The body is too large.",

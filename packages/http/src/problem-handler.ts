@@ -82,6 +82,7 @@ function asProblem(error: unknown, translators: readonly Translator[] = []): Pro
   const known = code === undefined ? undefined : frameworkProblems[code]
   if (known !== undefined) return problem(known, undefined, { cause: error })
   if (statusCode === 400) return problem('body_malformed', undefined, { cause: error })
+  if (statusCode === 412) return problem('precondition_failed', undefined, { cause: error })
   if (statusCode === 413) return problem('body_too_large', undefined, { cause: error })
   return problem('internal', undefined, { cause: error })
 }
