@@ -62,6 +62,10 @@ export function createLoginTransactions(redis: Redis, keys: SealingKeys, now: ()
   }
 }
 
+/** Whether a cookie is of our making, by its name: others cannot be deleted, some have no name that may be written. */
+export const isLoginCookie = (name: string): boolean =>
+  name.startsWith(loginCookiePrefix) && tagPattern.test(name.slice(loginCookiePrefix.length))
+
 /** What a `state` says by itself, before anything is proven. */
 export function parseState(state: string): { cookieName: string; restarted: boolean } | undefined {
   const tag = state.slice(0, state.indexOf('.'))

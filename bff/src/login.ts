@@ -1,9 +1,9 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import {
+  isLoginCookie,
   isStateOf,
   type LoginTransaction,
   type LoginTransactions,
-  loginCookiePrefix,
   loginLifetime,
   openLogins,
   parseState,
@@ -64,7 +64,4 @@ export function createLogin(options: { transactions: LoginTransactions; provider
 }
 
 /** Names of this browser's transaction cookies, the oldest first: the names begin with the time. */
-const openedBefore = (request: FastifyRequest): string[] =>
-  Object.keys(request.cookies)
-    .filter(name => name.startsWith(loginCookiePrefix))
-    .sort()
+const openedBefore = (request: FastifyRequest): string[] => Object.keys(request.cookies).filter(isLoginCookie).sort()

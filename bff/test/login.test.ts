@@ -364,6 +364,18 @@ t.test('lets several tabs log in at once and forgets the oldest beyond five', as
   t.equal((await person.comeBack(callbacks[1] as string)).headers.location, '/accounts/1')
 })
 
+t.test('leaves cookies alone that only begin like its own', async t => {
+  const { app } = await edge(t)
+  for (const tag of ['', ' b', 'a\tb', '\xff', '<x>', '%0d%0aX: y']) {
+    const cookie = Array.from({ length: 8 }, (_, n) => `__Host-login-${tag}${n}=x`).join('; ')
+    const response = await app.inject({ url: '/oauth2/start', headers: { cookie } })
+    t.equal(response.statusCode, 302, JSON.stringify(tag))
+    const set = response.cookies.filter(({ name }) => name.startsWith('__Host-login-'))
+    t.match(set, [{ name: /^__Host-login-[a-z0-9]{9}[A-Za-z0-9_-]{8}0$/ }])
+    t.equal(set.length, 1)
+  }
+})
+
 t.test('begins an expired or replayed login anew, once, from a page of our own site', async t => {
   const { browser, redis } = await edge(t)
   const person = browser()
