@@ -73,7 +73,8 @@ const requestIdPattern = /^[A-Za-z0-9_-]{8,64}$/
  * one log line and one latency sample per request, an OpenAPI 3.1 document, limits and time-outs.
  */
 export async function createServer(options: ServerOptions): Promise<Server> {
-  const { logger, metrics, headers = {} } = options
+  const { logger, metrics } = options
+  const headers = { 'x-content-type-options': 'nosniff', ...options.headers }
   const app: Server = Fastify({
     loggerInstance: logger as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
@@ -173,7 +174,7 @@ function observe(
     reply.header('traceparent', formatTraceparent(request.trace))
     // What is answered is about a person: nobody keeps a copy unless the route says that they may.
     reply.header('cache-control', 'no-store')
-    reply.header('x-content-type-options', 'nosniff').headers(headers)
+    reply.headers(headers)
     // RFC 9112 §3.2
     if (request.raw.httpVersion === '1.1' && request.headers.host === undefined) throw problem('request_malformed')
   })

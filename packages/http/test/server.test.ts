@@ -162,6 +162,7 @@ t.test('turns the refusals of the framework into problems', async t => {
   for (const [response, status, code] of cases) {
     t.equal(response.statusCode, status)
     t.equal(response.headers['content-type'], 'application/problem+json')
+    t.equal(response.headers['x-content-type-options'], 'nosniff')
     t.match(response.json(), { code, status })
   }
   t.equal(cases[7][0].headers.allow, 'POST')
@@ -222,6 +223,7 @@ t.test('refuses what is not HTTP with a problem, and an HTTP/1.1 request without
     t.match(said, 'application/problem+json')
     t.match(said, 'request_malformed')
     t.match(said, 'no-store')
+    t.match(said, 'nosniff')
   }
 })
 
