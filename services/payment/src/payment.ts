@@ -1,25 +1,48 @@
-import { type Currency, type Money, minorUnits, problem } from '@banking/contracts'
+import { type Currency, Money, minorUnits, problem } from '@banking/contracts'
+import Type, { type Static } from 'typebox'
 import { parseIban } from './iban.ts'
 
-export type PaymentState = 'posted' | 'held' | 'declined' | 'cancelled'
+/** A plain pattern: not every tool that reads the document knows the format, or means one spelling by it. */
+export const Uuid = Type.String({ pattern: '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' })
+export const Instant = Type.String({ format: 'date-time' })
+/** No control characters, no lone surrogates, nothing that turns the direction of writing. */
+const printable = '^[^\\p{Cc}\\p{Cs}\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069]*$'
+
+/** The body of a payment order as it comes in. */
+export const PaymentOrder = Type.Object(
+  {
+    debtorAccountId: Uuid,
+    creditor: Type.Object(
+      {
+        name: Type.String({ maxLength: 70, pattern: printable.replace('^', '^(?=.*\\S)') }),
+        iban: Type.Optional(Type.String({ minLength: 1, maxLength: 64, description: 'spaces are allowed' })),
+        accountId: Type.Optional(Uuid),
+      },
+      { additionalProperties: false, description: 'named by iban or by accountId' },
+    ),
+    amount: Money,
+    reference: Type.Optional(Type.String({ maxLength: 140, pattern: printable })),
+  },
+  { additionalProperties: false },
+)
+export type PaymentOrder = Static<typeof PaymentOrder>
+
+/** A payment as its debtor sees it. */
+export const Payment = Type.Object({
+  id: Uuid,
+  state: Type.Enum(['posted', 'held', 'declined', 'cancelled']),
+  debtorAccountId: Uuid,
+  creditor: Type.Object({ name: Type.String(), ibanMasked: Type.String() }),
+  amount: Money,
+  reference: Type.String(),
+  createdAt: Instant,
+  transferId: Type.Optional(Uuid),
+  reasons: Type.Optional(Type.Array(Type.String(), { description: 'codes: why it was held or declined' })),
+})
+export type Payment = Static<typeof Payment>
 
 /** Why a payment waits for a person; codes that clients translate. */
 type HoldReason = 'large_amount'
-
-/** A payment as its debtor sees it. */
-export type Payment = {
-  id: string
-  state: PaymentState
-  debtorAccountId: string
-  creditor: { name: string; ibanMasked: string }
-  amount: Money
-  reference: string
-  /** ISO 8601. */
-  createdAt: string
-  transferId?: string
-  /** Codes: why it was held or declined. */
-  reasons?: string[]
-}
 
 /** What a customer asks for, checked as far as that goes without looking at accounts. */
 export type Order = {
@@ -32,16 +55,8 @@ export type Order = {
   reference: string
 }
 
-/** The body of a payment order as it comes in. */
-export type OrderBody = {
-  debtorAccountId: string
-  creditor: { name: string; iban?: string; accountId?: string }
-  amount: Money
-  reference?: string
-}
-
 /** @throws Problem `amount_invalid`, `iban_invalid` or `request_invalid` */
-export function readOrder(body: OrderBody): Order {
+export function readOrder(body: PaymentOrder): Order {
   const { name, iban, accountId } = body.creditor
   if ((iban === undefined) === (accountId === undefined))
     throw problem('request_invalid', 'Name the creditor either by iban or by accountId.')

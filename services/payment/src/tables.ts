@@ -14,7 +14,7 @@ import {
   uniqueIndex,
   uuid,
 } from 'drizzle-orm/pg-core'
-import type { PaymentState } from './payment.ts'
+import type { Payment } from './payment.ts'
 
 export { inbox, outbox }
 
@@ -25,7 +25,7 @@ const currencyCode = customType<{ data: Currency }>({ dataType: () => 'currency_
 const accountKind = customType<{ data: 'current' | 'savings' | 'system' }>({ dataType: () => 'account_kind' })
 const accountStatus = customType<{ data: 'active' | 'frozen' }>({ dataType: () => 'account_status' })
 const transferKind = customType<{ data: TransferKind }>({ dataType: () => 'transfer_kind' })
-const paymentState = customType<{ data: PaymentState }>({ dataType: () => 'payment_state' })
+const paymentState = customType<{ data: Payment['state'] }>({ dataType: () => 'payment_state' })
 type TransferKind = 'payment' | 'opening' | 'external' | 'hold' | 'void'
 const instant = (name: string) => timestamp(name, { withTimezone: true })
 /** Minor units. Never read through drizzle's relational queries: they go through JSON and lose digits above 2^53. */

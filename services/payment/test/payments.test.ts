@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { type EventType, eventData, problemContentType } from '@banking/contracts'
 import t from 'tap'
 import { Check } from 'typebox/value'
-import { Payment } from '../src/routes/schemas.ts'
+import { Payment } from '../src/payment.ts'
 import { type Bank, bank, bodyOf, germanIban, type Test } from './app.ts'
 
 const [alice, bob] = ['a11ce000-0000-4000-8000-00000000000a', 'b0b00000-0000-4000-8000-00000000000b']

@@ -2,9 +2,9 @@ import { problem, problemContentType } from '@banking/contracts'
 import { refusals, type Server } from '@banking/http'
 import Type from 'typebox'
 import { fingerprint, parseKey } from '../idempotency.ts'
-import { type Decide, readOrder } from '../payment.ts'
+import { type Decide, Payment, PaymentOrder, readOrder } from '../payment.ts'
 import type { PaymentStore } from '../payment-store.ts'
-import { IdParams, Payment, PaymentOrder } from './schemas.ts'
+import { IdParams } from './schemas.ts'
 
 const tags = ['payments']
 const access = { roles: ['customer'], scope: 'payment-api', owner: 'the debtor account’s owner is the caller' } as const
