@@ -34,6 +34,12 @@ t.test('migrations are applied once, also by two processes at the same time', as
   )
   await writeFile(join(folder, '0000_init.sql'), 'CREATE TABLE thing (id int PRIMARY KEY, big bigint)')
   await Promise.all([migrate({ url: database, folder }), migrate({ url: database, folder })])
+  await writeFile(join(folder, '0000_init.sql'), 'CREATE TABLE thing (id int PRIMARY KEY)')
+  await t.rejects(
+    migrate({ url: database, folder }),
+    /was edited after it was applied/,
+    'what the database has would no longer be what the code expects',
+  )
   const { sql, check, close } = openDatabase({ url: database, name: 'test' })
   await check()
   await sql`INSERT INTO thing VALUES (1, 9007199254740993)`
