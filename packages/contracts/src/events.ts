@@ -49,7 +49,9 @@ export const eventData = {
   'audit.recorded': AuditRecord,
 } as const satisfies Record<string, TSchema>
 
+/** Every kind of event that is published; {@link eventData} has their schemas. */
 export type EventType = keyof typeof eventData
+/** `data` of one kind of event. */
 export type EventData<T extends EventType> = Static<(typeof eventData)[T]>
 
 /** The envelope; extension attributes are in lower case as CloudEvents asks. */

@@ -3,14 +3,17 @@ import { problem } from './problems.ts'
 
 /** ISO 4217: how many digits stand behind the point. */
 const exponents = { EUR: 2, USD: 2, GBP: 2, CHF: 2, JPY: 0, KWD: 3 } as const
+/** A currency the bank keeps accounts in (ISO 4217). */
 export type Currency = keyof typeof exponents
+/** Codes of the currencies that the bank keeps accounts in. */
 export const currencies = Object.keys(exponents) as readonly Currency[]
 
 /** Largest amount a bigint column and every client can hold: 18 digits of minor units. */
 const digits = '^(0|[1-9][0-9]{0,17})$'
 const signedDigits = '^(0|-?[1-9][0-9]{0,17})$'
 
-export const Currency = Type.Enum(currencies as Currency[], { description: 'ISO 4217 code' })
+/** A currency as it crosses the wire. */
+export const Currency = Type.Enum([...currencies], { description: 'ISO 4217 code' })
 
 /** An amount as it crosses the wire: minor units in a digit string, since JSON numbers break above 2^53. */
 export const Money = Type.Object(

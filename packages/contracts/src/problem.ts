@@ -1,5 +1,6 @@
 /** Where the catalog of problems is published; `type` is this plus the code (RFC 9457 §3.1.1). */
 export const problemBase = 'https://banking.local/problems/'
+/** Media type of {@link ProblemDocument} (RFC 9457 §6.1). */
 export const problemContentType = 'application/problem+json'
 
 /** The body of a refusal (RFC 9457). Extensions stand beside the standard members. */

@@ -18,6 +18,7 @@ export function parseTraceparent(header: string | undefined): Trace | undefined 
 export const newTrace = (): Trace => ({ traceId: hex(16), spanId: hex(8), sampled: false })
 /** The same trace with a span of its own, for the next hop. */
 export const childOf = (parent: Trace): Trace => ({ ...parent, spanId: hex(8) })
+/** The value of a `traceparent` header (W3C Trace Context §3.2); the inverse is {@link parseTraceparent}. */
 export const formatTraceparent = (trace: Trace): string =>
   `00-${trace.traceId}-${trace.spanId}-${trace.sampled ? '01' : '00'}`
 
