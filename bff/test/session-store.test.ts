@@ -72,3 +72,11 @@ t.test('says once that it cannot reach Redis, also when it never could', async t
   t.match(said(), [{ level: 'error', err: { code: 'ECONNREFUSED' } }])
   t.equal(said().length, 1)
 })
+
+t.test('does not blame Redis while this process is too busy to hear it', async t => {
+  const redis = await connected(t)
+  const answers = Array.from({ length: 20 }, () => redis.run('PING'))
+  const until = performance.now() + 300
+  while (performance.now() < until);
+  t.same(new Set((await Promise.all(answers)).map(String)), new Set(['PONG']))
+})
