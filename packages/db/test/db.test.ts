@@ -117,3 +117,40 @@ t.test('a backend that is ended while it works is an outage, and the pool recove
   await close()
   await admin.end()
 })
+
+t.test('every query is answered, in whatever moment its connection breaks', async t => {
+  const database = await scratch(t)
+  const { sql, close } = openDatabase({ url: database, name: 'broken', max: 1 })
+  const admin = postgres(url, { max: 1 })
+  const breakIt = () =>
+    admin`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'broken' AND datname = ${new URL(database).pathname.slice(1)}`
+  const outcome = (query: PromiseLike<unknown>): Promise<string> => {
+    let timer: NodeJS.Timeout | undefined
+    const never = new Promise<string>(resolve => {
+      timer = setTimeout(resolve, 20_000, 'never')
+    })
+    const answered = Promise.resolve(query).then(
+      () => 'answered',
+      () => 'refused',
+    )
+    return Promise.race([answered, never]).finally(() => clearTimeout(timer))
+  }
+  const outcomes = new Set<string>()
+  for (let round = 0; round < 60; round++) {
+    await outcome(sql`SELECT 1`)
+    const broken = breakIt()
+    if (round % 3 === 0) await broken
+    if (round % 3 === 1) await new Promise(resolve => setTimeout(resolve, round / 20))
+    outcomes.add(await outcome(sql`SELECT 2`))
+    // At once, while the driver still believes in the connection.
+    outcomes.add(await outcome(sql`SELECT 3`))
+    await broken
+  }
+  t.notOk(outcomes.has('never'), 'no query waits for ever')
+  t.equal(
+    await outcome(sql`SELECT 4`).then(async first => (first === 'answered' ? first : outcome(sql`SELECT 5`))),
+    'answered',
+  )
+  await close()
+  await admin.end()
+})
