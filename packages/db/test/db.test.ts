@@ -136,21 +136,21 @@ t.test('every query is answered, in whatever moment its connection breaks', asyn
     return Promise.race([answered, never]).finally(() => clearTimeout(timer))
   }
   const outcomes = new Set<string>()
-  for (let round = 0; round < 60; round++) {
+  for (let round = 0; round < 18; round++) {
     await outcome(sql`SELECT 1`)
     const broken = breakIt()
     if (round % 3 === 0) await broken
-    if (round % 3 === 1) await new Promise(resolve => setTimeout(resolve, round / 20))
+    if (round % 3 === 1) await new Promise(resolve => setTimeout(resolve, round / 6))
     outcomes.add(await outcome(sql`SELECT 2`))
     // At once, while the driver still believes in the connection.
     outcomes.add(await outcome(sql`SELECT 3`))
     await broken
   }
   t.notOk(outcomes.has('never'), 'no query waits for ever')
-  t.equal(
-    await outcome(sql`SELECT 4`).then(async first => (first === 'answered' ? first : outcome(sql`SELECT 5`))),
-    'answered',
-  )
+  // The broken connection may be handed out a few times more; then there is a new one.
+  let last = await outcome(sql`SELECT 4`)
+  for (let tries = 0; tries < 5 && last !== 'answered'; tries++) last = await outcome(sql`SELECT 4`)
+  t.equal(last, 'answered')
   await close()
   await admin.end()
 })
