@@ -50,7 +50,7 @@ const account = (
 })
 
 const aliceCurrent = account('alice current', 1001200, 'Current account', 'current', 684_217)
-const aliceSavings = account('alice savings', 1001201, 'Holiday savings', 'savings', 1_250_000)
+const aliceSavings = account('alice savings', 1001201, 'Holiday savings', 'savings', 750_000)
 const bobCurrent = account('bob current', 1001300, 'Current account', 'current', 539_640)
 const bobSavings = account('bob savings', 1001301, 'Rainy day', 'savings', 310_000)
 const carolCurrent = account('carol current', 1001400, 'Current account', 'current', 2_500_000)
