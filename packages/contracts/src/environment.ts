@@ -22,7 +22,7 @@ export const serviceVariables = (name: AppName) => ({
   ...listening(name),
   ISSUER: Type.String({
     // Over plain HTTP anybody on the way could hand us keys of their own.
-    pattern: '^(https://[^/]|http://(localhost|127\\.0\\.0\\.1|\\[::1\\])([:/]|$))',
+    pattern: '^(https://[^/@]+|http://(localhost|127\\.0\\.0\\.1|\\[::1\\])(:[0-9]+)?)(/[^@]*)?$',
     description: 'an https URL, or http on loopback',
   }),
   DATABASE_URL: Type.String({ minLength: 1 }),

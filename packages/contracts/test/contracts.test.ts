@@ -1,4 +1,5 @@
 import t from 'tap'
+import { Compile } from 'typebox/compile'
 import {
   apps,
   audienceOf,
@@ -9,6 +10,7 @@ import {
   problem,
   problems,
   scopeOf,
+  serviceVariables,
   topicOf,
 } from '../src/index.ts'
 
@@ -17,6 +19,29 @@ t.test('everything is derived from the name of the app', async t => {
   t.equal(scopeOf('payment'), 'payment-api')
   t.equal(topicOf('payment'), 'banking.payment')
   t.equal(new Set(apps.map(({ port }) => port)).size, apps.length)
+})
+
+t.test('an issuer is reached over https, or on loopback', async t => {
+  const { ISSUER } = serviceVariables('payment')
+  const issuer = Compile(ISSUER)
+  for (const good of [
+    'https://id.bank.example/realms/banking',
+    'http://127.0.0.1:8180/realms/banking',
+    'http://localhost',
+  ])
+    t.ok(issuer.Check(good), good)
+  for (const bad of [
+    'http://id.bank.example/realms/banking',
+    'http://localhost.evil.example/',
+    'http://127.0.0.1.evil.example/',
+    'http://localhost@evil.example/',
+    'http://localhost:80@evil.example/',
+    'http://localhost:@evil.example/',
+    'ftp://id.bank.example/',
+    'https:///realms/banking',
+    ' https://id.bank.example/',
+  ])
+    t.notOk(issuer.Check(bad), bad)
 })
 
 t.test('money is exact beyond what a JSON number holds', async t => {
