@@ -14,8 +14,10 @@ export type Redis = {
   close(): Promise<void>
 }
 
-/** ms that a command may take. node-redis's own option does not reach a command that was already written. */
+/** ms that Redis may be silent while a command waits. node-redis's own option does not reach a command that was already written. */
 const commandTimeout = 250
+/** Half time limits that a command may take in all while answers to others keep coming. */
+const patience = 8
 const connectTimeout = 1_000
 /** ms; a connection that answers no ping for this long is given up, so a half-open one cannot last. */
 const silence = 3_000
@@ -54,18 +56,27 @@ export function connectRedis(options: { url: string; logger: Logger; metrics: Me
   })
   client.connect().catch((err: Error) => logger.debug({ err }, 'no longer connecting to redis'))
 
+  /** Answers that came. They come in order: while they do, Redis is not silent but this process behind. */
+  let heard = 0
   const timed = async (command: string, work: () => Promise<unknown>): Promise<Reply> => {
     const started = performance.now()
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_resolve, reject) => {
-      const giveUp = () => reject(new Error(`redis did not answer within ${commandTimeout} ms`))
-      // In two halves: after a long turn of the event loop timers run before the answers that lie there are read.
-      timer = setTimeout(() => {
-        timer = setTimeout(giveUp, commandTimeout / 2)
-      }, commandTimeout / 2)
+      let known = heard
+      let silent = 0
+      let looks = 0
+      const look = () => {
+        silent = heard === known ? silent + 1 : 0
+        known = heard
+        if (silent === 2 || ++looks === patience)
+          reject(new Error(`redis did not answer within ${Math.round(performance.now() - started)} ms`))
+        else timer = setTimeout(look, commandTimeout / 2)
+      }
+      timer = setTimeout(look, commandTimeout / 2)
     })
     try {
       const reply = await Promise.race([work(), late])
+      heard++
       seconds.observe({ command }, (performance.now() - started) / 1000)
       return reply as Reply
     } catch (cause) {
