@@ -70,7 +70,7 @@ function amountError(why: 'empty' | 'malformed' | 'negative' | 'zero' | 'too_pre
 /** One line of text: what a statement cannot print, or what would turn its direction of writing, is left out. */
 const printable = (text: string): string =>
   text
-    .replace(/[\p{Cs}\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, '')
+    .replace(/[\p{Cs}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, '')
     .replace(/[\p{Cc}\s]+/gu, ' ')
     .trim()
 

@@ -6,7 +6,7 @@ import { parseIban } from './iban.ts'
 export const Uuid = Type.String({ pattern: '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' })
 export const Instant = Type.String({ format: 'date-time' })
 /** No control characters, no lone surrogates, nothing that turns the direction of writing. */
-const printable = '^[^\\p{Cc}\\p{Cs}\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069]*$'
+const printable = '^[^\\p{Cc}\\p{Cs}\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069]*$'
 
 /** The body of a payment order as it comes in. */
 export const PaymentOrder = Type.Object(
@@ -14,7 +14,8 @@ export const PaymentOrder = Type.Object(
     debtorAccountId: Uuid,
     creditor: Type.Object(
       {
-        name: Type.String({ maxLength: 70, pattern: printable.replace('^', '^(?=.*\\S)') }),
+        // With something in it that can be read: a name of invisible characters alone is none.
+        name: Type.String({ maxLength: 70, pattern: printable.replace('^', '^(?=.*[\\p{L}\\p{N}])') }),
         iban: Type.Optional(Type.String({ minLength: 1, maxLength: 64, description: 'spaces are allowed' })),
         accountId: Type.Optional(Uuid),
       },

@@ -255,6 +255,8 @@ t.test('takes a body literally', async t => {
     ['a URN instead of a UUID', { ...good, debtorAccountId: `urn:uuid:${from.id}` }],
     ['a NUL in the reference', { ...good, reference: 'a\u0000b' }],
     ['half a surrogate pair', { ...good, reference: 'a\ud800' }],
+    ['a name that nobody can see', { ...good, creditor: { name: '\u200b', iban: to.iban } }],
+    ['a mark that turns Arabic around', { ...good, creditor: { name: 'a\u061cb', iban: to.iban } }],
     ['text that turns around', { ...good, creditor: { name: 'a\u202eb', iban: to.iban } }],
     ['a reference of 141 characters', { ...good, reference: 'x'.repeat(141) }],
     ['a blank name', { ...good, creditor: { name: ' ', iban: to.iban } }],

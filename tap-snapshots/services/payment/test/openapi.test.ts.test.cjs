@@ -998,7 +998,7 @@ exports[`services/payment/test/openapi.test.ts > TAP > publishes this document >
                       "name": {
                         "type": "string",
                         "maxLength": 70,
-                        "pattern": "^(?=.*\\\\S)[^\\\\p{Cc}\\\\p{Cs}\\\\u200e\\\\u200f\\\\u202a-\\\\u202e\\\\u2066-\\\\u2069]*$"
+                        "pattern": "^(?=.*[\\\\p{L}\\\\p{N}])[^\\\\p{Cc}\\\\p{Cs}\\\\u061c\\\\u200e\\\\u200f\\\\u202a-\\\\u202e\\\\u2066-\\\\u2069]*$"
                       },
                       "iban": {
                         "type": "string",
@@ -1044,7 +1044,7 @@ exports[`services/payment/test/openapi.test.ts > TAP > publishes this document >
                   "reference": {
                     "type": "string",
                     "maxLength": 140,
-                    "pattern": "^[^\\\\p{Cc}\\\\p{Cs}\\\\u200e\\\\u200f\\\\u202a-\\\\u202e\\\\u2066-\\\\u2069]*$"
+                    "pattern": "^[^\\\\p{Cc}\\\\p{Cs}\\\\u061c\\\\u200e\\\\u200f\\\\u202a-\\\\u202e\\\\u2066-\\\\u2069]*$"
                   }
                 },
                 "additionalProperties": false
