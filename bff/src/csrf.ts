@@ -21,6 +21,12 @@ export function isFromOwnPage(method: string, headers: IncomingHttpHeaders, orig
   return safeMethods.has(method) || site === 'same-origin'
 }
 
+/** Whether a browser says that another site had this request made. A program that is no browser says nothing of sites. */
+export function isFromAnotherSite(headers: IncomingHttpHeaders): boolean {
+  const site = headers['sec-fetch-site']
+  return site === 'cross-site' || site === 'same-site'
+}
+
 /** Whether a person, not a script, asked: a browser's navigation of a whole page. */
 export function isNavigation(method: string, headers: IncomingHttpHeaders): boolean {
   const mode = headers['sec-fetch-mode']

@@ -461,11 +461,31 @@ t.test('asks for the password again when the provider’s own session is too old
 
 t.test('begins no login for an image, a script or a frame of another site', async t => {
   const { browser, provider } = await edge(t)
-  for (const mode of ['no-cors', 'cors', 'same-origin', 'websocket']) {
-    const response = await browser().send('/oauth2/start', { headers: { 'sec-fetch-mode': mode } })
-    t.match(response.json(), { code: 'csrf_refused' })
-  }
+  for (const site of ['cross-site', 'same-site'])
+    for (const kind of [
+      { 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'image' },
+      { 'sec-fetch-mode': 'cors', 'sec-fetch-dest': 'empty' },
+      { 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'iframe' },
+      { 'sec-fetch-mode': 'websocket', 'sec-fetch-dest': 'empty' },
+    ]) {
+      const headers = { 'sec-fetch-site': site, ...kind }
+      const response = await browser().send('/oauth2/start', { headers })
+      t.match(response.json(), { code: 'csrf_refused' }, JSON.stringify(headers))
+    }
   t.same(provider.calls, {})
+})
+
+t.test('begins a login for a link of another site, and for a program that is no browser', async t => {
+  const { browser } = await edge(t)
+  for (const headers of [
+    { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' },
+    // What fetch of Node.js says of itself, whatever it is told to say.
+    { 'sec-fetch-mode': 'cors' },
+    {},
+  ]) {
+    const response = await browser().send('/oauth2/start', { headers })
+    t.equal(response.statusCode, 302, JSON.stringify(headers))
+  }
 })
 
 t.test('stops a browser that goes round in circles', async t => {

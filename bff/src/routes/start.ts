@@ -2,6 +2,7 @@ import { problem } from '@banking/contracts'
 import { refusals, type Server } from '@banking/http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
+import { isFromAnotherSite, isNavigation } from '../csrf.ts'
 import type { Login } from '../login.ts'
 import { returnAddress } from '../return-address.ts'
 import { sessionCookieOf } from '../session.ts'
@@ -36,8 +37,8 @@ export default async function start(
     },
     async (request, reply) => {
       // An image or script of another site could make us push requests at the provider for every visitor it has.
-      const mode = request.headers['sec-fetch-mode']
-      if (mode !== undefined && mode !== 'navigate') throw problem('csrf_refused')
+      if (isFromAnotherSite(request.headers) && !isNavigation(request.method, request.headers))
+        throw problem('csrf_refused')
       const returnTo = returnAddress(request.query.return_to, publicOrigin) ?? '/'
       const found = await sessions.find(sessionCookieOf(request))
       const restarted = request.query.again !== undefined
