@@ -1,5 +1,5 @@
 import type { Logger, Metrics } from '@banking/telemetry'
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController, type RouteHandlerMethod } from 'fastify'
 import { handleProblems } from './problem-handler.ts'
 
 /** One thing a process cannot work without; rejects or throws while it is missing. */
@@ -14,7 +14,7 @@ const checkTimeout = 1_000
 
 /**
  * `/ping` (the process answers), `/ready` (it can work: 200 or 503 with the failed checks by name, never their
- * errors) and `/metrics`, on a port of their own that no route from outside leads to.
+ * errors, also at `/`, the address that is told to programs) and `/metrics`, on a port of their own that no route from outside leads to.
  */
 export function healthServer(options: {
   checks: readonly Check[]
@@ -30,14 +30,16 @@ export function healthServer(options: {
   })
   handleProblems(app, [])
   app.get('/ping', async () => ({ status: 'ok' }))
-  app.get('/ready', async (_request, reply) => {
+  const ready: RouteHandlerMethod = async (_request, reply) => {
     const results = await Promise.all(options.checks.map(async check => ({ ...check, ok: await passes(check) })))
     const failed = results.filter(result => !result.ok && result.optional !== true)
     const checks = Object.fromEntries(results.map(result => [result.name, result.ok ? 'ok' : 'failed']))
     const draining = options.isDraining()
-    const ready = failed.length === 0 && !draining
-    return reply.code(ready ? 200 : 503).send({ status: draining ? 'draining' : ready ? 'ready' : 'not ready', checks })
-  })
+    const isReady = failed.length === 0 && !draining
+    const status = draining ? 'draining' : isReady ? 'ready' : 'not ready'
+    return reply.code(isReady ? 200 : 503).send({ status, checks })
+  }
+  for (const url of ['/', '/ready']) app.get(url, ready)
   app.get('/metrics', async (_request, reply) =>
     reply.type(options.metrics.contentType).send(await options.metrics.text()),
   )

@@ -29,6 +29,7 @@ t.test('is ready when every check that matters passes, and names what fails with
     t.equal(response.statusCode, status)
     t.same(response.json(), body)
     t.notMatch(response.body, 'hunter2')
+    t.equal((await app.inject('/')).body, response.body, 'the address without a path says the same')
     t.equal((await app.inject('/ping')).statusCode, 200, 'the process answers all the same')
   }
 })
