@@ -59,6 +59,6 @@ t.test('shows the metrics, and says in the log alone why it cannot', async t => 
 
 t.test('answers nothing else', async t => {
   const { app } = health(t, [])
-  t.match((await app.inject('/')).json(), { code: 'not_found', status: 404 })
+  t.match((await app.inject('/health')).json(), { code: 'not_found', status: 404 })
   t.match((await app.inject({ method: 'POST', url: '/ready' })).json(), { code: 'method_not_allowed', status: 405 })
 })
