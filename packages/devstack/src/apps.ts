@@ -50,7 +50,7 @@ export function appFolders(root: string): AppFolder[] {
 /** Every topic of these apps. */
 export const topicsOf = (names: readonly AppName[]): string[] => [...new Set([...names.map(topicOf), auditTopic])]
 
-const nodeArguments = ['--disable-warning=TimeoutNegativeWarning', '--enable-source-maps']
+const nodeArguments = ['--enable-source-maps']
 
 /** How an app is started: its environment says everything it needs to know. */
 export async function appProgram(app: AppFolder, place: Surroundings): Promise<Program> {
