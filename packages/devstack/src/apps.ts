@@ -63,7 +63,6 @@ export async function appProgram(app: AppFolder, place: Surroundings): Promise<P
     ISSUER: place.issuer,
     KAFKA_BROKERS: place.kafka,
     TOPIC_PREFIX: '',
-    KAFKAJS_NO_PARTITIONER_WARNING: '1',
     // Half a second less of compiling at each restart.
     NODE_COMPILE_CACHE: place.compileCache,
   }

@@ -204,8 +204,6 @@ async function runTap(files: readonly string[], more: readonly string[], options
       env: {
         ...options.environment,
         ...(isSnapshot ? { TAP_SNAPSHOT: '1' } : {}),
-        KAFKAJS_NO_PARTITIONER_WARNING: '1',
-        NODE_OPTIONS: '--disable-warning=TimeoutNegativeWarning',
       },
     },
     tally.line,

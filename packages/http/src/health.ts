@@ -14,7 +14,8 @@ const checkTimeout = 1_000
 
 /**
  * `/ping` (the process answers), `/ready` (it can work: 200 or 503 with the failed checks by name, never their
- * errors, also at `/`, the address that is told to programs) and `/metrics`, on a port of their own that no route from outside leads to.
+ * errors; also at `/`, the address that is told to programs) and `/metrics`, on a port of their own that no route from
+ * outside leads to.
  */
 export function healthServer(options: {
   checks: readonly Check[]

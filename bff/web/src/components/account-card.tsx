@@ -1,6 +1,6 @@
 import type { Account } from '../accounts.ts'
 import { groupIban } from '../iban.ts'
-import { Amount, BigAmount } from './amount.tsx'
+import { Balances } from './balances.tsx'
 import { Icon } from './icon.tsx'
 
 /** One account of the overview; the whole card leads to its feed, the link's text is the account's name. */
@@ -21,26 +21,7 @@ export function AccountCard({ account }: { account: Account }) {
         </div>
         {account.status === 'frozen' && <span class="tag tag-warning">Frozen</span>}
       </div>
-      <p class="account-available">
-        <BigAmount money={account.available} />
-        <span class="muted">available</span>
-      </p>
-      <dl class="account-facts">
-        <div>
-          <dt>Booked</dt>
-          <dd>
-            <Amount money={account.posted} />
-          </dd>
-        </div>
-        {account.held.amount !== '0' && (
-          <div>
-            <dt>On hold</dt>
-            <dd>
-              <Amount money={account.held} />
-            </dd>
-          </div>
-        )}
-      </dl>
+      <Balances account={account} />
     </li>
   )
 }

@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'preact/hooks'
 import { type Account, accounts } from '../accounts.ts'
-import { Amount, BigAmount } from '../components/amount.tsx'
+import { Balances } from '../components/balances.tsx'
 import { CopyButton } from '../components/copy-button.tsx'
 import { Empty } from '../components/empty.tsx'
 import { Failure } from '../components/failure.tsx'
@@ -39,29 +39,11 @@ function isShown(posting: Posting, direction: Direction, words: readonly string[
   return words.every(word => text.includes(word))
 }
 
-function Balances({ account }: { account: Account }) {
+function Summary({ account }: { account: Account }) {
   return (
     <section class="card account-summary" aria-label="Balances">
       <div>
-        <p class="account-available">
-          <BigAmount money={account.available} />
-          <span class="muted">available</span>
-        </p>
-        <dl class="account-facts">
-          <div>
-            <dt>Booked</dt>
-            <dd>
-              <Amount money={account.posted} />
-            </dd>
-          </div>
-          {account.held.amount !== '0' && (
-            <div>
-              <dt>On hold</dt>
-              <dd>
-                <Amount money={account.held} />
-              </dd>
-            </div>
-          )}
+        <Balances account={account}>
           <div>
             <dt>IBAN</dt>
             <dd class="with-copy">
@@ -69,7 +51,7 @@ function Balances({ account }: { account: Account }) {
               <CopyButton text={account.iban} what="IBAN" />
             </dd>
           </div>
-        </dl>
+        </Balances>
       </div>
       {account.status === 'active' && (
         <a class="button" href={`/pay?from=${account.id}`}>
@@ -194,7 +176,7 @@ export function AccountPage({ id }: { id: string }) {
         </Notice>
       )}
       {refusal !== undefined && <Failure refusal={refusal} onRetry={accounts.refresh} />}
-      {account === undefined ? refusal === undefined && <Skeleton shape="card" /> : <Balances account={account} />}
+      {account === undefined ? refusal === undefined && <Skeleton shape="card" /> : <Summary account={account} />}
       {(account !== undefined || refusal === undefined) && <FeedOf id={id} />}
     </Page>
   )
