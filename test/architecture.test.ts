@@ -93,7 +93,7 @@ t.test('only the configuration, and what runs tests and the machine, reads the e
 t.test('Fastify’s types are widened in three files only', async t => {
   // One program sees every `declare module`, so each of them is seen by all apps.
   const widening = sources.filter(({ text }) => /declare module 'fastify'/.test(text)).map(({ path }) => path)
-  t.same(widening.sort(), ['bff/src/session.ts', 'packages/auth/src/index.ts', 'packages/http/src/server.ts'])
+  t.same(widening.sort(), ['bff/src/sessions/session.ts', 'packages/auth/src/index.ts', 'packages/http/src/server.ts'])
 })
 
 t.test('every service has the same file names', async t => {

@@ -1,9 +1,9 @@
 import { ConfigError, loadConfig } from '@banking/config'
 import { type AppName, apps, listening } from '@banking/contracts'
 import Type from 'typebox'
-import { readSealingKeys, type SealingKeys } from './seal.ts'
-import type { SessionTimes } from './sessions.ts'
-import { bankUpstreams, type Upstream } from './upstreams.ts'
+import { bankUpstreams, type Upstream } from './proxy/upstreams.ts'
+import { readSealingKeys, type SealingKeys } from './sessions/seal.ts'
+import type { SessionTimes } from './sessions/sessions.ts'
 
 /** Everything that the edge can be told. The rest of the BFF sees this object only, never the environment. */
 export type BffConfig = {

@@ -2,9 +2,9 @@ import { ConfigError, start } from '@banking/config'
 import { serve } from '@banking/http'
 import { createLogger, createMetrics } from '@banking/telemetry'
 import { buildApp } from './app.ts'
-import { type ClientKeys, readClientKeys } from './client-keys.ts'
 import { readConfig } from './config.ts'
-import { createProvider } from './oidc.ts'
+import { type ClientKeys, readClientKeys } from './provider/client-keys.ts'
+import { createProvider } from './provider/oidc.ts'
 import { connectRedis } from './redis.ts'
 
 await start(async () => {

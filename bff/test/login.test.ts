@@ -1,9 +1,9 @@
 import { testLogger } from '@banking/testkit'
 import t from 'tap'
-import { readClientKeys } from '../src/client-keys.ts'
-import { createProvider } from '../src/oidc.ts'
+import { readClientKeys } from '../src/provider/client-keys.ts'
+import { createProvider } from '../src/provider/oidc.ts'
 import type { Redis } from '../src/redis.ts'
-import { identityOf } from '../src/seal.ts'
+import { identityOf } from '../src/sessions/seal.ts'
 import { type Browser, edge, origin, writeClientKeys } from './edge.ts'
 import { alice, bob } from './provider.ts'
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
-import pages from '../src/pages.ts'
+import pages from '../src/pages/pages.ts'
 import { edge } from './edge.ts'
 
 function builtWebApp(t: Test): string {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { returnAddress } from '../src/return-address.ts'
+import { returnAddress } from '../src/login/return-address.ts'
 import { edge } from './edge.ts'
 import { alice } from './provider.ts'
 

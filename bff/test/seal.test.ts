@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
-import { identityOf, newCookieValue, type SealingKeys, seal, unseal } from '../src/seal.ts'
+import { identityOf, newCookieValue, type SealingKeys, seal, unseal } from '../src/sessions/seal.ts'
 
 const keys: SealingKeys = { current: 'k2', keys: new Map(['k1', 'k2'].map(kid => [kid, randomBytes(32)])) }
 const secret = randomBytes(32)

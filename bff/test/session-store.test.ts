@@ -2,7 +2,7 @@ import { createMetrics } from '@banking/telemetry'
 import { parts, sessionStoreConformance, testLogger, testProxy } from '@banking/testkit'
 import t, { type Test } from 'tap'
 import { connectRedis, type Redis } from '../src/redis.ts'
-import { createSessionStore } from '../src/session-store.ts'
+import { createSessionStore } from '../src/sessions/session-store.ts'
 
 const { redis: url } = parts(t, 'redis')
 

@@ -2,12 +2,12 @@ import { problem } from '@banking/contracts'
 import { refusals, type Server } from '@banking/http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
-import type { Login } from '../login.ts'
-import { type LoginTransaction, parseState } from '../login-transaction.ts'
-import { type Provider, ProviderError } from '../oidc.ts'
-import { restartPage } from '../pages.ts'
-import { sessionCookieOf, setSessionCookie } from '../session.ts'
-import type { Sessions } from '../sessions.ts'
+import type { Login } from '../login/login.ts'
+import { type LoginTransaction, parseState } from '../login/login-transaction.ts'
+import { restartPage } from '../pages/pages.ts'
+import { type Provider, ProviderError } from '../provider/oidc.ts'
+import { sessionCookieOf, setSessionCookie } from '../sessions/session.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 
 export type CallbackOptions = {
   login: Login

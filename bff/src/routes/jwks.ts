@@ -1,6 +1,6 @@
 import type { Server } from '@banking/http'
 import Type from 'typebox'
-import type { ClientKeys } from '../client-keys.ts'
+import type { ClientKeys } from '../provider/client-keys.ts'
 
 const Key = Type.Object({
   kty: Type.String(),

@@ -2,10 +2,10 @@ import { problem } from '@banking/contracts'
 import { refusals, type Server } from '@banking/http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
-import { isFromOwnPage } from '../csrf.ts'
-import { newNonce, type Provider } from '../oidc.ts'
-import { clearSessionCookie, sessionCookieOf } from '../session.ts'
-import type { Sessions } from '../sessions.ts'
+import { newNonce, type Provider } from '../provider/oidc.ts'
+import { isFromOwnPage } from '../sessions/csrf.ts'
+import { clearSessionCookie, sessionCookieOf } from '../sessions/session.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 
 const Location = Type.Object({
   location: Type.String({ description: 'where to go now: the provider’s logout, which leads back here' }),

@@ -2,11 +2,11 @@ import { problem } from '@banking/contracts'
 import { refusals, type Server } from '@banking/http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
-import { isFromAnotherSite, isNavigation } from '../csrf.ts'
-import type { Login } from '../login.ts'
-import { returnAddress } from '../return-address.ts'
-import { sessionCookieOf } from '../session.ts'
-import type { Sessions } from '../sessions.ts'
+import type { Login } from '../login/login.ts'
+import { returnAddress } from '../login/return-address.ts'
+import { isFromAnotherSite, isNavigation } from '../sessions/csrf.ts'
+import { sessionCookieOf } from '../sessions/session.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 
 const query = Type.Object({
   return_to: Type.Optional(

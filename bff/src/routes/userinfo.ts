@@ -2,7 +2,7 @@ import { Problem } from '@banking/contracts'
 import { refusals, type Server } from '@banking/http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
-import type { Session } from '../sessions.ts'
+import type { Session } from '../sessions/sessions.ts'
 
 const time = Type.String({ format: 'date-time' })
 const Userinfo = Type.Object({

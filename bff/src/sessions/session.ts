@@ -1,8 +1,8 @@
 import { problem } from '@banking/contracts'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import { sessionCookieName } from '../proxy/header-fields.ts'
 import { isFromOwnScript } from './csrf.ts'
-import { sessionCookieName } from './header-fields.ts'
 import { loginRequired, type Session, type Sessions } from './sessions.ts'
 
 declare module 'fastify' {

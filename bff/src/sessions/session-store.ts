@@ -1,4 +1,4 @@
-import type { Redis } from './redis.ts'
+import type { Redis } from '../redis.ts'
 
 /** Why a session is over; told to the page, so that it can say so. */
 export type EndReason = 'idle' | 'absolute' | 'ended'

@@ -1,6 +1,6 @@
 import { type Problem, problem } from '@banking/contracts'
 import type { Logger, Metrics } from '@banking/telemetry'
-import { type Person, type Provider, ProviderError, type Tokens } from './oidc.ts'
+import { type Person, type Provider, ProviderError, type Tokens } from '../provider/oidc.ts'
 import { type Identity, identityOf, newCookieValue, type SealingKeys, seal, unseal } from './seal.ts'
 import type { EndReason, SessionStore } from './session-store.ts'
 import { singleFlight } from './single-flight.ts'

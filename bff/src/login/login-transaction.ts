@@ -1,6 +1,6 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto'
-import type { Redis } from './redis.ts'
-import { derive, identityOf, newCookieValue, type SealingKeys, seal, unseal } from './seal.ts'
+import type { Redis } from '../redis.ts'
+import { derive, identityOf, newCookieValue, type SealingKeys, seal, unseal } from '../sessions/seal.ts'
 
 /** One attempt to log in, from the start to the callback. It lives in a key space and a cookie of its own. */
 export type LoginTransaction = {

@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { newCodeVerifier, newNonce, type Provider } from '../provider/oidc.ts'
 import {
   isLoginCookie,
   isStateOf,
@@ -8,7 +9,6 @@ import {
   openLogins,
   parseState,
 } from './login-transaction.ts'
-import { newCodeVerifier, newNonce, type Provider } from './oidc.ts'
 
 type Destination = { returnTo: string; replaces?: string }
 

@@ -1,5 +1,5 @@
 import { problem } from '@banking/contracts'
-import { loginCookiePrefix } from './login-transaction.ts'
+import { loginCookiePrefix } from '../login/login-transaction.ts'
 
 /** What a request may say to an upstream. All else stays here: cookies, credentials, forwarded and identity headers. */
 const passed: ReadonlySet<string> = new Set([

@@ -1,7 +1,7 @@
 import { type ProblemCode, type ProblemDocument, problemContentType, problems } from '@banking/contracts'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { isNavigation } from './csrf.ts'
+import { isNavigation } from '../sessions/csrf.ts'
 
 /** Where the pages' only style sheet is served: nothing is inline, so the policy needs no exception. */
 const pageStyles = '/oauth2/page.css'

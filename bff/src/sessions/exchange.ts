@@ -1,10 +1,10 @@
 import type { Logger, Metrics } from '@banking/telemetry'
-import { type Provider, ProviderError } from './oidc.ts'
+import { type Provider, ProviderError } from '../provider/oidc.ts'
+import type { Upstream } from '../proxy/upstreams.ts'
 import { type SealingKeys, seal, unseal } from './seal.ts'
 import type { SessionStore } from './session-store.ts'
 import { renewalOf, type Session, type Sessions } from './sessions.ts'
 import { singleFlight } from './single-flight.ts'
-import type { Upstream } from './upstreams.ts'
 
 type Exchanged = { token: string; issuedAt: number; expiresAt: number }
 type Held = Exchanged & { notBefore?: number }
