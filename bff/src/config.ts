@@ -2,6 +2,7 @@ import { ConfigError, loadConfig } from '@banking/config'
 import { type AppName, apps, listening } from '@banking/contracts'
 import Type from 'typebox'
 import { bankUpstreams, type Upstream } from './proxy/upstreams.ts'
+import type { RedisConfig } from './redis.ts'
 import { readSealingKeys, type SealingKeys } from './sessions/seal.ts'
 import type { SessionTimes } from './sessions/sessions.ts'
 
@@ -16,7 +17,7 @@ export type BffConfig = {
   provider: { issuer: string; clientId: string; clientKeyFile: string; scope: string }
   sessionKeys: SealingKeys
   session: SessionTimes
-  redisUrl: string
+  redis: RedisConfig
   upstreams: readonly Upstream[]
   /** ms until an upstream's answer begins. */
   upstreamTimeout: number
@@ -88,7 +89,7 @@ export function readConfig(env: NodeJS.ProcessEnv): BffConfig {
     },
     sessionKeys,
     session,
-    redisUrl: values.REDIS_URL,
+    redis: { url: values.REDIS_URL },
     upstreams: bankUpstreams(origins),
     upstreamTimeout: 10_000,
     upstreamConnections: 128,

@@ -1,6 +1,14 @@
 import { problem } from '@banking/contracts'
 import type { Logger, Metrics } from '@banking/telemetry'
-import { createClient, RESP_TYPES } from 'redis'
+import { RESP_TYPES } from 'redis'
+import { type Client, keepConnection, silence, type Target, targetOf, within } from './redis/connection.ts'
+import { type SentinelConfig, type Sentinels, watchSentinels } from './redis/sentinel.ts'
+import { type Tracking, type TrackingListener, trackKeys } from './redis/tracking.ts'
+
+/** Which Redis: one server by its URL, or the master that Sentinel names. */
+export type RedisConfig =
+  | { url: string }
+  | { sentinel: SentinelConfig; username?: string; password?: string; tls?: boolean; database?: number }
 
 /** What Redis answers, with binary-safe strings. */
 type Reply = Buffer | number | null | Reply[]
@@ -10,6 +18,17 @@ export type Redis = {
   run(command: string, ...args: (string | Buffer)[]): Promise<Reply>
   /** Runs a Lua script: atomic, and its keys must share one hash tag. */
   script(text: string, keys: readonly string[], args: readonly (string | Buffer)[]): Promise<Reply>
+  /**
+   * Makes what was written so far likely to outlive a failover: waits up to 100 ms until a replica has it. Without
+   * Sentinel there is no failover, and nothing to wait for. Never rejects: the write itself has happened.
+   */
+  settle(): Promise<void>
+  /**
+   * Tells every change of a key that begins with `prefix`, by Redis itself.
+   *
+   * @returns whether what the listener remembers may be used now: every change up to 600 ms ago has been told
+   */
+  track(prefix: string, listener: TrackingListener): () => boolean
   check(): Promise<void>
   close(): Promise<void>
 }
@@ -18,84 +37,159 @@ export type Redis = {
 const commandTimeout = 250
 /** Half time limits that a command may take in all while answers to others keep coming. */
 const patience = 8
-const connectTimeout = 1_000
-/** ms; a connection that answers no ping for this long is given up, so a half-open one cannot last. */
-const silence = 3_000
+/** ms that a write may wait for a replica. */
+const settleTimeout = 100
+/** What a server answers that cannot speak for the master's data: not yet, or no longer. */
+const notTheMaster = /^(?:READONLY|LOADING|MASTERDOWN)\b/
 
 /**
  * Connects in the background and keeps doing so for ever. Nothing is queued while there is no connection: a command
  * fails at once, and an error is never taken for an answer.
  */
-export function connectRedis(options: { url: string; logger: Logger; metrics: Metrics }): Redis {
-  const { logger } = options
-  const seconds = options.metrics.histogram('redis_command_duration_seconds', 'Time until Redis answered.', ['command'])
-  const failures = options.metrics.counter('redis_failures_total', 'Commands without an answer.', ['command'])
-  const client = createClient({
-    url: options.url,
-    name: 'bff',
-    disableOfflineQueue: true,
-    pingInterval: silence / 3,
-    maintNotifications: 'disabled',
-    commandsQueueMaxLength: 10_000,
-    commandOptions: { typeMapping: { [RESP_TYPES.BLOB_STRING]: Buffer } },
-    socket: {
-      connectTimeout,
-      socketTimeout: silence,
-      reconnectStrategy: retries => Math.min(20 * 2 ** retries, 500) + Math.random() * 50,
+export function connectRedis(options: RedisConfig & { logger: Logger; metrics: Metrics }): Redis {
+  const { logger, metrics } = options
+  const seconds = metrics.histogram('redis_command_duration_seconds', 'Time until Redis answered.', ['command'])
+  const failures = metrics.counter('redis_failures_total', 'Commands without an answer.', ['command'])
+  const settles = metrics.counter('redis_settles_total', 'Waits for a replica by outcome.', ['outcome'])
+  const losses = metrics.counter('redis_tracking_losses_total', 'Times that the local cache had to be forgotten.')
+  const trackings: Tracking[] = []
+  metrics.gauge('redis_connected', 'Whether commands can be sent: 1 or 0.', [], gauge => {
+    gauge.set(commands.client === undefined ? 0 : 1)
+  })
+  metrics.gauge('redis_tracking_current', 'Whether local caches hear every change: 1 or 0.', [], gauge => {
+    gauge.set(trackings.every(tracking => tracking.isCurrent()) ? 1 : 0)
+  })
+
+  const sentinels =
+    'sentinel' in options
+      ? watchSentinels(options.sentinel, master => {
+          for (const connection of [commands, settling, ...trackings]) connection?.follow(master)
+        })
+      : undefined
+  const find = async (): Promise<Target> => {
+    if ('url' in options) return targetOf(options.url)
+    const { tls = false, username, password, database } = options
+    return {
+      ...(await (sentinels as Sentinels).master()),
+      tls,
+      ...(username === undefined ? {} : { username }),
+      ...(password === undefined ? {} : { password }),
+      ...(database === undefined ? {} : { database }),
+    }
+  }
+  /** Sentinel's clients are asked to see for themselves: it may name a master that has just been replaced. */
+  const prepare = async (client: Client): Promise<void> => {
+    if (sentinels === undefined) return void (await client.ping())
+    const [role] = (await client.sendCommand(['ROLE'])) as unknown as unknown[]
+    if (String(role) !== 'master') throw new Error(`sentinel named a server that is a ${String(role)}`)
+  }
+
+  const commands = keepConnection({
+    find,
+    prepare,
+    settings: {
+      pingInterval: silence / 3,
+      commandsQueueMaxLength: 10_000,
+      commandOptions: { typeMapping: { [RESP_TYPES.BLOB_STRING]: Buffer } },
     },
+    onReady(_client, target) {
+      logger.info({ host: target.host, port: target.port }, 'connected to redis')
+      // One must not read from one server and hear of the changes of another.
+      for (const tracking of trackings) tracking.follow(target)
+    },
+    onAway: err => logger.error({ err }, 'no connection to redis'),
   })
-  let isAway = false
-  client.on('ready', () => {
-    isAway = false
-    logger.info('connected to redis')
-  })
-  client.on('error', (err: Error) => {
-    // One line when it goes, or was never there; each failed try to reconnect would be another.
-    if (!isAway) logger.error({ err }, 'no connection to redis')
-    isAway = true
-  })
-  client.connect().catch((err: Error) => logger.debug({ err }, 'no longer connecting to redis'))
+  // WAIT holds up its whole connection.
+  const settling = sentinels && keepConnection({ find, prepare, settings: { pingInterval: silence / 3 } })
 
   /** Answers that came. They come in order: while they do, Redis is not silent but this process behind. */
   let heard = 0
-  const timed = async (command: string, work: () => Promise<unknown>): Promise<Reply> => {
+  const timed = async (command: string, work: (client: Client) => Promise<unknown>): Promise<Reply> => {
     const started = performance.now()
+    const { client } = commands
     let timer: NodeJS.Timeout | undefined
-    const late = new Promise<never>((_resolve, reject) => {
-      let known = heard
-      let silent = 0
-      let looks = 0
-      const look = () => {
-        silent = heard === known ? silent + 1 : 0
-        known = heard
-        if (silent === 2 || ++looks === patience)
-          reject(new Error(`redis did not answer within ${Math.round(performance.now() - started)} ms`))
-        else timer = setTimeout(look, commandTimeout / 2)
-      }
-      timer = setTimeout(look, commandTimeout / 2)
-    })
     try {
-      const reply = await Promise.race([work(), late])
+      if (client === undefined) throw new Error('no connection to redis')
+      const late = new Promise<never>((_resolve, reject) => {
+        let known = heard
+        let silent = 0
+        let looks = 0
+        const look = () => {
+          silent = heard === known ? silent + 1 : 0
+          known = heard
+          if (silent === 2 || ++looks === patience)
+            reject(new Error(`redis did not answer within ${Math.round(performance.now() - started)} ms`))
+          else timer = setTimeout(look, commandTimeout / 2)
+        }
+        timer = setTimeout(look, commandTimeout / 2)
+      })
+      const reply = await Promise.race([work(client), late])
       heard++
       seconds.observe({ command }, (performance.now() - started) / 1000)
       return reply as Reply
     } catch (cause) {
       failures.inc({ command })
+      if (client === commands.client && notTheMaster.test((cause as Error).message)) commands.drop(cause as Error)
       throw problem('sessions_unavailable', undefined, { headers: { 'retry-after': '1' }, cause })
     } finally {
       clearTimeout(timer)
     }
   }
-  const run: Redis['run'] = (command, ...args) => timed(command, () => client.sendCommand([command, ...args]))
+  const run: Redis['run'] = (command, ...args) => timed(command, client => client.sendCommand([command, ...args]))
+
+  /** WAIT counts what its own connection has written; the master's order makes that cover everything before. */
+  const wait = async (): Promise<void> => {
+    let outcome: 'replicated' | 'alone' | 'failed' = 'failed'
+    try {
+      const client = settling?.client
+      if (client === undefined) throw new Error('no connection to redis')
+      const marked = client.sendCommand(['SET', 'settle', '1', 'PX', '60000'])
+      const waited = client.sendCommand(['WAIT', '1', String(settleTimeout)])
+      const [, replicas] = await within(settleTimeout + commandTimeout, Promise.all([marked, waited]))
+      outcome = Number(replicas) > 0 ? 'replicated' : 'alone'
+      if (outcome === 'alone') logger.warn('no replica of redis has the last write: a failover now would lose it')
+    } catch (err) {
+      logger.warn({ err }, 'it is not known whether a replica of redis has the last write')
+    }
+    settles.inc({ outcome })
+  }
+  let waiting: Promise<void> | undefined
+  let next: Promise<void> | undefined
 
   return {
     run,
     script: (text, keys, args) => run('EVAL', text, String(keys.length), ...keys, ...args),
+    async settle() {
+      if (settling === undefined) return
+      // Who comes while one waits has written after its mark; all of them share the next one.
+      next ??= (waiting ?? Promise.resolve()).then(() => {
+        next = undefined
+        waiting = wait()
+        return waiting
+      })
+      return next
+    },
+    track(prefix, listener) {
+      const tracking = trackKeys({
+        find,
+        prefix,
+        listener,
+        onLost(err) {
+          losses.inc()
+          logger.warn({ err }, 'not told of changes by redis: nothing is cached')
+        },
+      })
+      trackings.push(tracking)
+      return tracking.isCurrent
+    },
     check: async () => {
       await run('PING')
     },
     close: async () => {
-      if (client.isOpen) client.destroy()
+      sentinels?.close()
+      settling?.close()
+      for (const tracking of trackings) tracking.close()
+      commands.close()
     },
   }
 }

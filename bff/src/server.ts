@@ -14,7 +14,7 @@ await start(async () => {
   const keys: ClientKeys = await readClientKeys(config.provider.clientKeyFile, logger).catch(error => {
     throw new ConfigError([`CLIENT_KEY_FILE cannot be used: ${(error as Error).message}`])
   })
-  const redis = connectRedis({ url: config.redisUrl, logger, metrics })
+  const redis = connectRedis({ ...config.redis, logger, metrics })
   const provider = createProvider({ ...config.provider, keys, publicOrigin: config.publicOrigin, logger })
   const { app, streams } = await buildApp({ config, provider, keys, redis, logger, metrics })
   await serve(app, {

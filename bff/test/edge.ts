@@ -76,7 +76,7 @@ export async function edge(
     provider: { issuer: provider.issuer, clientId: 'banking-web-app', clientKeyFile: keyFile, scope: 'openid' },
     sessionKeys: options.sessionKeys ?? { current: 'k1', keys: new Map([['k1', randomBytes(32)]]) },
     session: { idle: 15 * 60_000, absolute: 8 * 60 * 60_000 },
-    redisUrl: options.redisUrl ?? parts(t, 'redis').redis,
+    redis: { url: options.redisUrl ?? parts(t, 'redis').redis },
     upstreams: bankUpstreams(
       options.upstreams ?? { payment: upstream?.origin ?? '', customer: upstream?.origin ?? '' },
     ),
@@ -87,7 +87,7 @@ export async function edge(
   }
   let offset = 0
   const now = () => Date.now() + offset
-  const redis = connectRedis({ url: config.redisUrl, logger, metrics })
+  const redis = connectRedis({ ...config.redis, logger, metrics })
   const { app, streams } = await buildApp({
     config,
     provider: createProvider({ ...config.provider, keys, publicOrigin: origin, logger, now }),

@@ -1,0 +1,147 @@
+import { createClient, type RESP_TYPES } from 'redis'
+
+/** A server and how it lets us in. */
+export type Target = {
+  host: string
+  port: number
+  tls: boolean
+  username?: string
+  password?: string
+  database?: number
+}
+
+/** Reads `redis://` or `rediss://`, `user:password@host:port/database`. */
+export function targetOf(url: string): Target {
+  const { protocol, hostname, port, username, password, pathname } = new URL(url)
+  return {
+    host: hostname.replace(/^\[(.*)\]$/, '$1'),
+    port: Number(port || 6379),
+    tls: protocol === 'rediss:',
+    ...(username === '' ? {} : { username: decodeURIComponent(username) }),
+    ...(password === '' ? {} : { password: decodeURIComponent(password) }),
+    ...(pathname.length < 2 ? {} : { database: Number(pathname.slice(1)) }),
+  }
+}
+
+/** The work's result, or an error after `ms`. The work itself is not stopped. */
+export async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms)
+  })
+  return Promise.race([work, late]).finally(() => clearTimeout(timer))
+}
+
+type Settings = {
+  pingInterval?: number
+  emitInvalidate?: boolean
+  commandOptions?: { typeMapping: { [RESP_TYPES.BLOB_STRING]: typeof Buffer } }
+  commandsQueueMaxLength?: number
+}
+
+function newClient({ host, port, tls, ...rest }: Target, settings: Settings) {
+  const secured = tls ? { tls } : {}
+  return createClient({
+    ...rest,
+    ...settings,
+    RESP: 3,
+    name: 'bff',
+    disableOfflineQueue: true,
+    maintNotifications: 'disabled',
+    // The next connection may lead elsewhere, so a client lives as long as its connection.
+    socket: { host, port, connectTimeout: openLimit, socketTimeout: silence, reconnectStrategy: false, ...secured },
+  })
+}
+
+/** One connection of node-redis; strings unless its settings say otherwise. */
+export type Client = ReturnType<typeof newClient>
+
+export type Connection = {
+  /** Undefined while there is none. */
+  readonly client: Client | undefined
+  /** Gives the present connection up; another is opened where `find` leads then. */
+  drop(cause: Error): void
+  /** Gives the present connection up if it leads to another server than this. */
+  follow(server: { host: string; port: number }): void
+  close(): void
+}
+
+/** ms without a byte after which a connection is given up, so that a half-open one cannot last. */
+export const silence = 3_000
+/** ms from the first packet until a connection is of use. */
+const openLimit = 1_000
+/** ms that a connection must last before the next one after it is opened without a pause. */
+const steady = 1_000
+
+/** Keeps one connection open for ever: each time it is lost, the server is looked for anew. */
+export function keepConnection(options: {
+  find(): Promise<Target>
+  settings?: Settings
+  /** What a connection needs before it is of use; when it rejects, the connection is given up. */
+  prepare?(client: Client): Promise<void>
+  onReady?(client: Client, target: Target): void
+  /** Called at once, and once per outage: at its begin, also when there never was a connection. */
+  onAway?(cause: Error): void
+}): Connection {
+  let client: Client | undefined
+  let target: Target | undefined
+  let tries = 0
+  let readyAt = 0
+  let isAway = false
+  let closed = false
+  let pause: NodeJS.Timeout | undefined
+  let lose: (cause: Error) => void = () => undefined
+
+  const open = (): void => {
+    let opened: Client | undefined
+    let isLost = false
+    const limit = setTimeout(() => lost(new Error(`no connection within ${openLimit} ms`)), openLimit)
+    const lost = (cause: Error): void => {
+      if (isLost) return
+      isLost = true
+      clearTimeout(limit)
+      if (client !== undefined && performance.now() - readyAt >= steady) tries = 0
+      client = target = undefined
+      opened?.destroy()
+      if (closed) return
+      if (!isAway) options.onAway?.(cause)
+      isAway = true
+      pause = setTimeout(open, Math.min(20 * 2 ** tries++, 500) + Math.random() * 50)
+    }
+    lose = lost
+    const prepared = async (): Promise<void> => {
+      const found = await options.find()
+      if (isLost) return
+      opened = newClient(found, options.settings ?? {})
+      opened.on('error', lost)
+      await opened.connect()
+      if (!isLost) await options.prepare?.(opened)
+      // Given up while its socket was being opened: node-redis knows that socket only now.
+      if (isLost) return opened.destroy()
+      clearTimeout(limit)
+      isAway = false
+      readyAt = performance.now()
+      client = opened
+      target = found
+      options.onReady?.(opened, found)
+    }
+    prepared().catch(lost)
+  }
+  open()
+
+  return {
+    get client() {
+      return client
+    },
+    drop: cause => lose(cause),
+    follow({ host, port }) {
+      if (target !== undefined && (target.host !== host || target.port !== port))
+        lose(new Error('another server is the master now'))
+    },
+    close() {
+      closed = true
+      clearTimeout(pause)
+      lose(new Error('closed'))
+    },
+  }
+}

@@ -1,0 +1,80 @@
+import { type Client, keepConnection, type Target, within } from './connection.ts'
+
+/** A Redis that Sentinel watches over. */
+export type SentinelConfig = {
+  /** The name under which Sentinel knows the master. */
+  name: string
+  /** `host:port` of each sentinel. */
+  nodes: readonly string[]
+  username?: string
+  password?: string
+  tls?: boolean
+}
+
+export type Sentinels = {
+  /** Where the master is by the newest configuration that a sentinel knows. Rejects when none of them answers. */
+  master(): Promise<{ host: string; port: number }>
+  close(): void
+}
+
+/** ms between two looks at where the master is. */
+const lookEvery = 1_000
+/** ms that a sentinel may take. */
+const patience = 500
+
+/**
+ * Asks all sentinels, always over connections that are open already. One that was cut off from the others may name an
+ * old master, so the answer with the highest configuration epoch counts.
+ *
+ * @param onMaster called about every second with the present master
+ */
+export function watchSentinels(
+  config: SentinelConfig,
+  onMaster: (master: { host: string; port: number }) => void,
+): Sentinels {
+  const { name, nodes, tls = false, username, password } = config
+  const credentials = {
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+  }
+  const connections = nodes.map(node => {
+    const at = node.lastIndexOf(':')
+    const target: Target = { host: node.slice(0, at), port: Number(node.slice(at + 1)), tls, ...credentials }
+    return keepConnection({ find: async () => target })
+  })
+
+  const ask = async (client: Client | undefined) => {
+    if (client === undefined) throw new Error('no connection')
+    const address = (await client.sendCommand(['SENTINEL', 'GET-MASTER-ADDR-BY-NAME', name])) as unknown
+    if (!Array.isArray(address)) throw new Error(`this sentinel knows no master "${name}"`)
+    const facts = (await client.sendCommand(['SENTINEL', 'MASTER', name])) as unknown
+    return { host: String(address[0]), port: Number(address[1]), epoch: Number(factOf(facts, 'config-epoch')) }
+  }
+
+  const master = async () => {
+    const answers = await Promise.allSettled(connections.map(({ client }) => within(patience, ask(client))))
+    const known = answers.flatMap(answer => (answer.status === 'fulfilled' ? [answer.value] : []))
+    const [newest] = known.sort((a, b) => b.epoch - a.epoch)
+    if (newest === undefined)
+      throw new AggregateError(
+        answers.map(answer => (answer as PromiseRejectedResult).reason),
+        'no sentinel names the master',
+      )
+    return { host: newest.host, port: newest.port }
+  }
+
+  const timer = setInterval(() => master().then(onMaster, () => undefined), lookEvery)
+  return {
+    master,
+    close() {
+      clearInterval(timer)
+      for (const connection of connections) connection.close()
+    },
+  }
+}
+
+/** Sentinel 6.2 answers a map in RESP3 too, older ones a flat list. */
+function factOf(facts: unknown, name: string): unknown {
+  if (Array.isArray(facts)) return facts[facts.indexOf(name) + 1]
+  return (facts as Record<string, unknown>)[name]
+}

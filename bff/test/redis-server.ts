@@ -1,0 +1,85 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
+import { stack } from '@banking/testkit'
+import { createClient } from 'redis'
+import type { Test } from 'tap'
+
+export type RedisServer = {
+  host: string
+  port: number
+  url: string
+  process: ChildProcess
+  /** Runs a command as another client would. */
+  ask(...command: string[]): Promise<unknown>
+  /** Ends it as a crash does. */
+  kill(): Promise<void>
+}
+
+/** The server of the running stack, or the one on PATH; without one the file is skipped with the remedy. */
+function program(t: Test): string {
+  const onPath = (process.env['PATH'] ?? '').split(delimiter).map(folder => join(folder, 'redis-server'))
+  const part = stack()?.parts.find(({ name, kind }) => name === 'redis' && kind === 'real')
+  const running = part === undefined ? undefined : `/proc/${part.pid}/exe`
+  const found = running !== undefined && existsSync(running) ? readlinkSync(running) : onPath.find(existsSync)
+  if (found !== undefined) return found
+  t.plan(0, 'needs a redis-server on PATH, or a stack that runs one: `npx -y pnpm@10.34.9 test` starts it')
+  process.exit(0)
+}
+
+/** A Redis of its own for tests that stop, empty or kill it; `sentinel` makes it a sentinel with this configuration. */
+export async function redisServer(
+  t: Test,
+  options: { port?: number; args?: readonly string[]; sentinel?: readonly string[] } = {},
+): Promise<RedisServer> {
+  const command = program(t)
+  const port = options.port ?? (await freePort())
+  const folder = mkdtempSync(join(tmpdir(), 'redis-'))
+  const file = join(folder, 'redis.conf')
+  const lines = [`port ${port}`, 'bind 127.0.0.1', `dir ${folder}`, 'loglevel warning']
+  writeFileSync(file, [...lines, ...(options.sentinel ?? ['save ""']), ''].join('\n'))
+  const mode = options.sentinel === undefined ? [] : ['--sentinel']
+  const server = spawn(command, [file, ...(options.args ?? []), ...mode], { stdio: 'ignore' })
+  const ended = once(server, 'exit')
+  const kill = async () => {
+    if (server.exitCode === null && server.signalCode === null) {
+      server.kill('SIGCONT')
+      server.kill('SIGKILL')
+      await ended
+    }
+  }
+  t.teardown(async () => {
+    await kill()
+    rmSync(folder, { recursive: true })
+  })
+  const url = `redis://127.0.0.1:${port}`
+  const ask = async (...words: string[]): Promise<unknown> => {
+    const client = createClient({ url, RESP: 2, disableClientInfo: true, socket: { reconnectStrategy: false } })
+    client.on('error', () => undefined)
+    try {
+      await client.connect()
+      return await client.sendCommand(words)
+    } finally {
+      client.destroy()
+    }
+  }
+  for (;;) {
+    if (server.exitCode !== null) throw new Error(`redis-server ended with ${server.exitCode}`)
+    const answer = await ask('PING').catch(() => undefined)
+    if (answer === 'PONG') break
+    await new Promise(resolve => setTimeout(resolve, 20))
+  }
+  return { host: '127.0.0.1', port, url, process: server, ask, kill }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  server.close()
+  await once(server, 'close')
+  return port
+}

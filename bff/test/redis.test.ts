@@ -1,0 +1,182 @@
+import { createMetrics } from '@banking/telemetry'
+import { testLogger, testProxy } from '@banking/testkit'
+import t, { type Test } from 'tap'
+import { connectRedis, type Redis } from '../src/redis.ts'
+import { type RedisServer, redisServer } from './redis-server.ts'
+
+t.jobs = 1
+
+type Told = 'ready' | 'lost' | string
+
+/** What a local cache is told, in order; a key as `key …`. */
+async function tracked(t: Test, server: { url: string }) {
+  const metrics = createMetrics('bff')
+  const redis = connectRedis({ url: server.url, logger: testLogger().logger, metrics })
+  t.teardown(redis.close)
+  const told: Told[] = []
+  let wake: () => void = () => undefined
+  const tell = (what: Told) => {
+    told.push(what)
+    wake()
+  }
+  const isCurrent = redis.track('s:', {
+    invalidated: key => tell(`key ${key}`),
+    lost: () => tell('lost'),
+    ready: () => tell('ready'),
+  })
+  /** Waits for this, and answers what was told before it. */
+  const next = async (what: Told): Promise<Told[]> => {
+    while (!told.includes(what)) await new Promise<void>(resolve => (wake = resolve))
+    const before = told.splice(0, told.indexOf(what) + 1)
+    before.pop()
+    return before
+  }
+  await next('ready')
+  return { redis, told, next, isCurrent, metrics }
+}
+
+/** The id of the connection that is told of changes. */
+async function trackingClient(server: RedisServer): Promise<string> {
+  const list = String(await server.ask('CLIENT', 'LIST'))
+  const line = list.split('\n').find(text => /flags=\S*t/.test(text))
+  return /\bid=(\d+)/.exec(line ?? '')?.[1] ?? 'none'
+}
+
+const clients = async (server: RedisServer): Promise<number> =>
+  String(await server.ask('CLIENT', 'LIST', 'TYPE', 'normal'))
+    .trim()
+    .split('\n').length
+
+t.test('tells a change of a key by another client, its end and its expiry, and nothing of other keys', async t => {
+  const server = await redisServer(t)
+  const { next, isCurrent } = await tracked(t, server)
+  t.equal(isCurrent(), true)
+  await server.ask('SET', 'x:1', 'other')
+  await server.ask('SET', 's:{1}', 'one')
+  t.same(await next('key s:{1}'), [])
+  await server.ask('PEXPIRE', 's:{1}', '50')
+  t.same(await next('key s:{1}'), [])
+  t.same(await next('key s:{1}'), [], 'the expiry itself')
+  await server.ask('HSET', 's:{2}', 'field', 'value')
+  t.same(await next('key s:{2}'), [])
+  await server.ask('DEL', 's:{2}')
+  t.same(await next('key s:{2}'), [])
+})
+
+t.test('a change by the connection that commands go through is told, too', async t => {
+  const server = await redisServer(t)
+  const { redis, next } = await tracked(t, server)
+  await answers(redis)
+  await redis.run('SET', 's:{own}', 'value')
+  t.same(await next('key s:{own}'), [])
+})
+
+t.test('when everything is deleted at once, everything is forgotten', async t => {
+  const server = await redisServer(t)
+  const { next, isCurrent } = await tracked(t, server)
+  await server.ask('FLUSHALL')
+  t.same(await next('lost'), [])
+  t.same(await next('ready'), [])
+  t.equal(isCurrent(), true)
+})
+
+t.test('a connection that is killed is lost at once, and found again', async t => {
+  const server = await redisServer(t)
+  const { next, metrics } = await tracked(t, server)
+  for (let round = 0; round < 3; round++) {
+    await server.ask('CLIENT', 'KILL', 'ID', await trackingClient(server))
+    t.same(await next('lost'), [])
+    t.same(await next('ready'), [])
+    await server.ask('SET', 's:{again}', String(round))
+    t.same(await next('key s:{again}'), [])
+  }
+  t.match(await metrics.text(), /redis_tracking_losses_total\{app="bff"\} 3/)
+})
+
+t.test('a Redis that hangs is lost within a second, although its connections stay open', async t => {
+  const server = await redisServer(t)
+  const { next, isCurrent, told } = await tracked(t, server)
+  server.process.kill('SIGSTOP')
+  const stopped = performance.now()
+  t.same(await next('lost'), [])
+  t.equal(isCurrent(), false)
+  const took = performance.now() - stopped
+  t.ok(took < 2_000, `${took} ms`)
+  // A connection that is accepted by the kernel alone is not one that tells.
+  await new Promise(resolve => setTimeout(resolve, 1_500))
+  t.same(told, [])
+  t.equal(isCurrent(), false)
+  server.process.kill('SIGCONT')
+  t.same(await next('ready'), [])
+  await server.ask('SET', 's:{1}', 'one')
+  await next('key s:{1}')
+})
+
+t.test('a network that swallows everything is lost within a second; no connection is left behind', async t => {
+  const server = await redisServer(t)
+  const link = await testProxy(t, server)
+  const { redis, next, isCurrent } = await tracked(t, { url: `redis://127.0.0.1:${link.port}` })
+  await answers(redis)
+  link.stall()
+  t.same(await next('lost'), [])
+  t.equal(isCurrent(), false)
+  await link.mend()
+  t.same(await next('ready'), [])
+  await answers(redis)
+  await server.ask('SET', 's:{1}', 'one')
+  await next('key s:{1}')
+  // One for commands, one that is told, and the one that counts.
+  while ((await clients(server)) > 3) await new Promise(resolve => setTimeout(resolve, 20))
+})
+
+t.test('what is remembered may not be used once this process was paused, before any timer has run', async t => {
+  const server = await redisServer(t)
+  const { isCurrent, next, told } = await tracked(t, server)
+  const until = performance.now() + 700
+  while (performance.now() < until);
+  t.same(told, [])
+  t.equal(isCurrent(), false)
+  await next('lost')
+  await next('ready')
+  t.equal(isCurrent(), true)
+})
+
+t.test('nothing is told any more after the end', async t => {
+  const server = await redisServer(t)
+  const { redis, told, isCurrent } = await tracked(t, server)
+  await redis.close()
+  t.same(told, ['lost'])
+  t.equal(isCurrent(), false)
+  while ((await clients(server)) > 1) await new Promise(resolve => setTimeout(resolve, 20))
+  t.same(told, ['lost'])
+})
+
+t.test('a server that may not be written to, or is not ready yet, gives no answers', async t => {
+  const server = await redisServer(t)
+  const { redis } = await tracked(t, server)
+  await answers(redis)
+  await server.ask('REPLICAOF', '127.0.0.1', '1')
+  await t.rejects(redis.run('SET', 's:{1}', 'one'), { code: 'sessions_unavailable' })
+  await server.ask('REPLICAOF', 'NO', 'ONE')
+  await answers(redis)
+  await redis.run('SET', 's:{1}', 'one')
+  t.equal(String(await redis.run('GET', 's:{1}')), 'one')
+})
+
+t.test('without Sentinel there is no replica to wait for', async t => {
+  const server = await redisServer(t)
+  const { redis, metrics } = await tracked(t, server)
+  await redis.settle()
+  t.notMatch(await metrics.text(), /redis_settles_total\{/)
+})
+
+async function answers(redis: Redis): Promise<void> {
+  for (;;) {
+    const isThere = await redis.check().then(
+      () => true,
+      () => false,
+    )
+    if (isThere) return
+    await new Promise(resolve => setTimeout(resolve, 20))
+  }
+}
