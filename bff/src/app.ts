@@ -1,9 +1,8 @@
-import { join } from 'node:path'
 import { type Problem, problem } from '@banking/contracts'
 import { createServer, type Server } from '@banking/http'
 import type { Logger, Metrics } from '@banking/telemetry'
 import cookie from '@fastify/cookie'
-import type { BffConfig } from './config.ts'
+import type { BffConfig } from './config/config.ts'
 import { createLogin } from './login/login.ts'
 import { createLoginTransactions } from './login/login-transaction.ts'
 import pages from './pages/pages.ts'
@@ -35,11 +34,7 @@ export type Dependencies = {
   metrics: Metrics
   /** Epoch ms. */
   now?: () => number
-  /** Where `vite build` put the web app. */
-  webRoot?: string
 }
-
-const builtWebApp = join(import.meta.dirname, '../web/dist')
 
 /** The whole edge. What it answers to the browser is all here; what it stands on is given to it. */
 export async function buildApp(dependencies: Dependencies): Promise<{ app: Server; streams: Streams }> {
@@ -87,10 +82,8 @@ export async function buildApp(dependencies: Dependencies): Promise<{ app: Serve
   await app.register(userinfo, { idle: config.session.idle })
   await app.register(signOut, { sessions, provider, publicOrigin })
   await app.register(jwks, { keys })
-  const { upstreams, upstreamTimeout, upstreamConnections, bodyLimit } = config
-  const limits = { upstreamTimeout, upstreamConnections, bodyLimit }
-  await app.register(proxy, { upstreams, ...limits, sessions, exchange, streams, metrics, headers })
-  await app.register(webApp, { root: dependencies.webRoot ?? builtWebApp })
+  await app.register(proxy, { upstreams: config.upstreams, sessions, exchange, streams, metrics, headers })
+  if (config.webRoot !== undefined) await app.register(webApp, { root: config.webRoot })
   // Before the server waits for its connections: an open stream would hold it for ever.
   app.addHook('preClose', async () => streams.closeAll())
   return { app, streams }

@@ -2,7 +2,7 @@ import { ConfigError, start } from '@banking/config'
 import { serve } from '@banking/http'
 import { createLogger, createMetrics } from '@banking/telemetry'
 import { buildApp } from './app.ts'
-import { readConfig } from './config.ts'
+import { readConfig } from './config/config.ts'
 import { type ClientKeys, readClientKeys } from './provider/client-keys.ts'
 import { createProvider } from './provider/oidc.ts'
 import { connectRedis } from './redis.ts'
@@ -11,7 +11,9 @@ await start(async () => {
   const config = readConfig(process.env)
   const logger = createLogger({ name: 'bff', level: config.logLevel })
   const metrics = createMetrics('bff')
-  const keys: ClientKeys = await readClientKeys(config.provider.clientKeyFile, logger).catch(error => {
+  const { credential } = config.provider
+  if (credential.method !== 'private_key_jwt') throw new ConfigError(['the client must have a key'])
+  const keys: ClientKeys = await readClientKeys(credential.keyFile, logger).catch(error => {
     throw new ConfigError([`CLIENT_KEY_FILE cannot be used: ${(error as Error).message}`])
   })
   const redis = connectRedis({ ...config.redis, logger, metrics })

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { parts } from '@banking/testkit'
 import t, { type Test } from 'tap'
-import { readConfig } from '../src/config.ts'
+import { readConfig } from '../src/config/config.ts'
 import { writeClientKeys } from './edge.ts'
 
 const key = () => randomBytes(32).toString('base64url')

@@ -9,10 +9,10 @@ import { parts, testLogger } from '@banking/testkit'
 import { exportJWK, generateKeyPair } from 'jose'
 import type { Test } from 'tap'
 import { buildApp } from '../src/app.ts'
-import type { BffConfig } from '../src/config.ts'
+import { type BffConfig, defaults } from '../src/config/config.ts'
 import { readClientKeys } from '../src/provider/client-keys.ts'
 import { createProvider } from '../src/provider/oidc.ts'
-import { bankUpstreams } from '../src/proxy/upstreams.ts'
+import { bankUpstreams, type Upstream } from '../src/proxy/upstreams.ts'
 import { connectRedis } from '../src/redis.ts'
 import { alice, type Person, type TestProvider, testProvider } from './provider.ts'
 
@@ -53,7 +53,10 @@ export async function edge(
   t: Test,
   options: {
     redisUrl?: string
-    upstreams?: Partial<Record<'customer' | 'payment' | 'notification', string>>
+    /** Addresses of the bank's services, or any upstreams at all. */
+    upstreams?: Partial<Record<'customer' | 'payment' | 'notification', string>> | readonly Upstream[]
+    /** What holds for each upstream instead of the defaults. */
+    upstream?: Partial<Pick<Upstream, 'timeout' | 'connections' | 'bodyLimit'>>
     config?: Partial<BffConfig>
     provider?: TestProvider
     clientKeyFile?: string
@@ -67,22 +70,25 @@ export async function edge(
   const keys = await readClientKeys(keyFile, logger)
   const provider = options.provider ?? (await testProvider(t, keys.published))
   const upstream = options.upstreams === undefined ? await testUpstream(t) : undefined
+  const bank = options.upstreams ?? { payment: upstream?.origin ?? '', customer: upstream?.origin ?? '' }
+  const upstreams = Array.isArray(bank) ? (bank as readonly Upstream[]) : bankUpstreams(bank as Record<string, string>)
   const config: BffConfig = {
+    ...defaults,
     host: '127.0.0.1',
     port: 0,
     healthPort: 0,
     logLevel: 'debug',
     publicOrigin: origin,
-    provider: { issuer: provider.issuer, clientId: 'banking-web-app', clientKeyFile: keyFile, scope: 'openid' },
+    provider: {
+      issuer: provider.issuer,
+      clientId: 'banking-web-app',
+      credential: { method: 'private_key_jwt', keyFile },
+      scope: 'openid',
+    },
     sessionKeys: options.sessionKeys ?? { current: 'k1', keys: new Map([['k1', randomBytes(32)]]) },
-    session: { idle: 15 * 60_000, absolute: 8 * 60 * 60_000 },
     redis: { url: options.redisUrl ?? parts(t, 'redis').redis },
-    upstreams: bankUpstreams(
-      options.upstreams ?? { payment: upstream?.origin ?? '', customer: upstream?.origin ?? '' },
-    ),
-    upstreamTimeout: 10_000,
-    upstreamConnections: 128,
-    bodyLimit: 1024 * 1024,
+    upstreams: upstreams.map(each => ({ ...each, ...options.upstream })),
+    webRoot: options.webRoot,
     ...options.config,
   }
   let offset = 0
@@ -96,7 +102,6 @@ export async function edge(
     logger,
     metrics,
     now,
-    ...(options.webRoot === undefined ? {} : { webRoot: options.webRoot }),
   })
   t.teardown(async () => {
     await app.close()

@@ -3,7 +3,7 @@ import { request as httpRequest, type IncomingMessage, type ServerResponse } fro
 import { type AddressInfo, connect } from 'node:net'
 import { buffer, text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
-import type { BffConfig } from '../src/config.ts'
+import type { Upstream } from '../src/proxy/upstreams.ts'
 import { type Browser, edge, origin, testUpstream } from './edge.ts'
 
 const minute = 60_000
@@ -12,9 +12,9 @@ const own = { 'x-csrf': '1', 'sec-fetch-site': 'same-origin' }
 type Answer = Parameters<typeof testUpstream>[1]
 
 /** An edge on a real socket with one person logged in and a service that answers as the test wants. */
-async function serving(t: Test, answer?: Answer, config: Partial<BffConfig> = {}) {
+async function serving(t: Test, answer?: Answer, more: Partial<Upstream> = {}) {
   const upstream = await testUpstream(t, answer)
-  const under = await edge(t, { upstreams: { payment: upstream.origin }, config })
+  const under = await edge(t, { upstreams: { payment: upstream.origin }, upstream: more })
   await under.app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = under.app.server.address() as AddressInfo
   const person = under.browser()
@@ -588,7 +588,7 @@ t.test('64 clients that leave, waiting or being answered, take no connection wit
       // Half of them have begun to answer, with more than fits anywhere.
       if (waiting.length % 2 === 0) response.write(Buffer.alloc(8 * 1024 * 1024))
     },
-    { upstreamConnections: 8 },
+    { connections: 8 },
   )
   const clients = Array.from({ length: 64 }, () => ask({ port, cookie }, '/api/payments'))
   for (const client of clients) {
@@ -606,7 +606,7 @@ t.test('64 clients that leave, waiting or being answered, take no connection wit
 })
 
 t.test('slow bodies of one person take no connection from anybody else', async t => {
-  const { port, cookie, upstream } = await serving(t, undefined, { upstreamConnections: 2 })
+  const { port, cookie, upstream } = await serving(t, undefined, { connections: 2 })
   const slow = Array.from({ length: 4 }, () => {
     const client = ask({ port, cookie }, '/api/payments', {
       method: 'POST',
@@ -638,7 +638,7 @@ t.test('a client that leaves in the middle of its body is no failure of the serv
 })
 
 t.test('says 504 when the head does not come, 503 when nobody is there, 502 when it breaks', async t => {
-  const slow = await serving(t, () => undefined, { upstreamTimeout: 300 })
+  const slow = await serving(t, () => undefined, { timeout: 300 })
   const timeout = await whole(ask(slow, '/api/payments').send())
   t.same([timeout.status, JSON.parse(timeout.body).code], [504, 'upstream_timeout'])
 

@@ -37,7 +37,7 @@ export type Provider = {
   /** Redeems a refresh token; an ID token in the answer must be about the same person. */
   refresh(refreshToken: string, sub: string): Promise<Tokens>
   /** RFC 8693: an access token for one audience, in the name of the person of `accessToken`. */
-  exchange(accessToken: string, to: { audience: string; scope: string }): Promise<{ token: string; expiresAt: number }>
+  exchange(accessToken: string, to: { audience: string; scope?: string }): Promise<{ token: string; expiresAt: number }>
   /** RFC 7009. */
   revoke(refreshToken: string): Promise<void>
   /** OpenID Connect RP-Initiated Logout 1.0; undefined where the provider has no such endpoint. */
@@ -213,7 +213,7 @@ export function createProvider(options: ProviderOptions): Provider {
           subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
           requested_token_type: 'urn:ietf:params:oauth:token-type:access_token',
           audience,
-          scope,
+          ...(scope === undefined ? {} : { scope }),
         })
         if (answer.issued_token_type !== 'urn:ietf:params:oauth:token-type:access_token')
           throw new ProviderError('untrusted', 'the exchange gave another type of token than was asked for')

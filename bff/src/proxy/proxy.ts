@@ -21,12 +21,6 @@ export type ProxyOptions = {
   metrics: Metrics
   /** Name and value of every header field that the edge itself sends. */
   headers: Readonly<Record<string, string>>
-  /** Bytes of a request body; 413 beyond. */
-  bodyLimit: number
-  /** ms until an upstream's answer begins; 504 beyond. */
-  upstreamTimeout: number
-  /** Connections to one upstream, streams apart. */
-  upstreamConnections: number
 }
 
 /** Bytes of a body that are kept for the one retry after an upstream's 401. */
@@ -60,8 +54,8 @@ export default async function proxy(app: FastifyInstance, options: ProxyOptions)
   for (const upstream of options.upstreams) {
     const pipe = createPipe({
       origin: upstream.origin,
-      headersTimeout: options.upstreamTimeout,
-      connections: options.upstreamConnections,
+      headersTimeout: upstream.timeout,
+      connections: upstream.connections,
     })
     app.addHook('onClose', () => pipe.close())
     const handler = (request: FastifyRequest, reply: FastifyReply) => pass(request, reply, upstream, pipe)
@@ -73,20 +67,24 @@ export default async function proxy(app: FastifyInstance, options: ProxyOptions)
     const session = request.session as Session
     const started = performance.now()
     const isStream = (request.headers.accept ?? '').includes('text/event-stream')
-    const body = await bodyOf(request, options.bodyLimit)
+    const body = await bodyOf(request, upstream.bodyLimit)
     const fields = requestFields(request.raw.rawHeaders)
     // Streams and what a page does by itself say nothing of a person being there.
     if (!isStream && request.headers['x-background'] !== '1') await options.sessions.touch(session)
 
-    const send = (token: string): Promise<Outcome> => {
+    const tokenFor = async (rejected?: string): Promise<string | undefined> => {
+      if (upstream.token === 'exchange') return options.exchange.tokenFor(session, upstream, rejected)
+      if (upstream.token === 'session') return (await options.sessions.fresh(session, rejected)).tokens.accessToken
+      return undefined
+    }
+    const send = (token: string | undefined): Promise<Outcome> => {
       const outbound: Outbound = {
         method: request.method,
         path: request.raw.url as string,
         headers: [
           ...fields,
           ...lengthField(request, body),
-          'authorization',
-          `Bearer ${token}`,
+          ...(token === undefined ? [] : ['authorization', `Bearer ${token}`]),
           'x-request-id',
           request.id,
           'traceparent',
@@ -106,15 +104,15 @@ export default async function proxy(app: FastifyInstance, options: ProxyOptions)
       })
     }
 
-    let token = await options.exchange.tokenFor(session, upstream)
+    const token = await tokenFor()
     let outcome = await send(token)
     if (outcome.kind === 'failed' && outcome.sent && bodiless.has(request.method) && isReset(outcome.problem))
       // A connection that was closed just as it was used again: nothing was read of a request that changes nothing.
       outcome = await send(token)
-    if (outcome.kind === 'declined') {
+    if (outcome.kind === 'declined' && token !== undefined) {
       request.log.warn({ upstream: upstream.name }, 'upstream refused its token; getting a new one')
-      token = await options.exchange.tokenFor(session, upstream, token)
-      if (isRepeatable(body)) outcome = await send(token)
+      const renewed = await tokenFor(token)
+      if (isRepeatable(body)) outcome = await send(renewed)
     }
     finish(request, reply, upstream, outcome, started)
   }

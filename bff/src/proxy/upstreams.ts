@@ -1,23 +1,40 @@
 import { type AppName, app, audienceOf, scopeOf } from '@banking/contracts'
 
 /** One service behind the edge: what a browser may reach, and with which token. */
-export type Upstream = {
+export type Upstream = UpstreamToken & {
   name: string
   /** The path under which the browser reaches it; forwarded unchanged. */
   prefix: string
   /** Where it listens, e.g. `http://127.0.0.1:3030`. Never taken from a request. */
   origin: string
-  /** Its token's `aud` and scope: the session's token is exchanged for one that opens this service alone. */
-  audience: string
-  scope: string
+  /** `api` is called by scripts only and guarded by X-CSRF; `pages` is navigated to, and guarded by where a request comes from. */
+  kind: 'api' | 'pages'
+  /** ms until an answer begins; 504 beyond. */
+  timeout: number
+  /** Connections to it, streams apart. */
+  connections: number
+  /** Bytes of a request body; 413 beyond. */
+  bodyLimit: number
 }
+
+/** Which token it gets: one made for it alone (RFC 8693), the session's own, or none. */
+type UpstreamToken =
+  | ({ token: 'exchange' } & ExchangeTarget)
+  | { token: 'session' | 'none'; audience?: undefined; scope?: undefined }
+
+/** The `aud` and scope of a token that opens one service alone. */
+export type ExchangeTarget = { audience: string; scope?: string }
+
+const upstreamDefaults = { kind: 'api', timeout: 10_000, connections: 128, bodyLimit: 1024 * 1024 } as const
 
 /** The bank's services that have a browser path, by the addresses of the configuration. */
 export function bankUpstreams(origins: Readonly<Partial<Record<AppName, string>>>): Upstream[] {
   return Object.entries(origins).map(([name, origin]) => ({
+    ...upstreamDefaults,
     name,
     prefix: app(name as AppName).path,
     origin,
+    token: 'exchange',
     audience: audienceOf(name as AppName),
     scope: scopeOf(name as AppName),
   }))

@@ -1,6 +1,6 @@
 import type { Logger, Metrics } from '@banking/telemetry'
 import { type Provider, ProviderError } from '../provider/oidc.ts'
-import type { Upstream } from '../proxy/upstreams.ts'
+import type { ExchangeTarget } from '../proxy/upstreams.ts'
 import { type SealingKeys, seal, unseal } from './seal.ts'
 import type { SessionStore } from './session-store.ts'
 import { renewalOf, type Session, type Sessions } from './sessions.ts'
@@ -12,11 +12,11 @@ type Held = Exchanged & { notBefore?: number }
 /** The tokens that upstreams get in the name of a session: one audience each (RFC 8693). */
 export type Exchange = {
   /**
-   * A token for this upstream. One exchange at a time per session and audience, kept with the session and here.
+   * A token for this audience. One exchange at a time per session and audience, kept with the session and here.
    *
    * @param rejected the token that the upstream has just answered with 401
    */
-  tokenFor(session: Session, upstream: Upstream, rejected?: string): Promise<string>
+  tokenFor(session: Session, target: ExchangeTarget, rejected?: string): Promise<string>
   /** Forgets what is held here of a session that is over. */
   forget(id: string): void
 }
@@ -59,21 +59,21 @@ export function createExchange(options: {
     return plain === undefined ? undefined : (JSON.parse(plain) as Exchanged)
   }
 
-  const ask = async (session: Session, { audience, scope }: Upstream): Promise<Exchanged> => {
+  const ask = async (session: Session, target: ExchangeTarget): Promise<Exchanged> => {
     const subject = await sessions.fresh(session)
     const issuedAt = now()
     try {
-      return { issuedAt, ...(await provider.exchange(subject.tokens.accessToken, { audience, scope })) }
+      return { issuedAt, ...(await provider.exchange(subject.tokens.accessToken, target)) }
     } catch (error) {
       // The provider no longer accepts the session's token, e.g. it has just expired: that ends nothing.
       if (!(error instanceof ProviderError) || (error.kind !== 'refused' && error.kind !== 'grant')) throw error
       const renewed = await sessions.fresh(subject, subject.tokens.accessToken)
-      return { issuedAt, ...(await provider.exchange(renewed.tokens.accessToken, { audience, scope })) }
+      return { issuedAt, ...(await provider.exchange(renewed.tokens.accessToken, target)) }
     }
   }
 
-  const obtain = async (session: Session, upstream: Upstream, rejected: string | undefined): Promise<Exchanged> => {
-    const { audience } = upstream
+  const obtain = async (session: Session, target: ExchangeTarget, rejected: string | undefined): Promise<Exchanged> => {
+    const { audience } = target
     const known = await stored(session, audience)
     if (known !== undefined && known.token !== rejected && !isDue(known)) {
       remember(session.id, audience, known)
@@ -81,7 +81,7 @@ export function createExchange(options: {
     }
     let exchanged: Exchanged
     try {
-      exchanged = await ask(session, upstream)
+      exchanged = await ask(session, target)
     } catch (error) {
       const outcome = error instanceof ProviderError ? error.kind : 'failed'
       outcomes.inc({ audience, outcome })
@@ -97,12 +97,12 @@ export function createExchange(options: {
   }
 
   return {
-    async tokenFor(session, upstream, rejected) {
-      const { audience } = upstream
+    async tokenFor(session, target, rejected) {
+      const { audience } = target
       const known = local.get(session.id)?.get(audience)
       const usable = known !== undefined && known.token !== rejected && now() < known.expiresAt ? known : undefined
       if (usable !== undefined && (!isDue(usable) || now() < (usable.notBefore ?? 0))) return usable.token
-      const flying = flight(`${session.id} ${audience}`, () => obtain(session, upstream, rejected))
+      const flying = flight(`${session.id} ${audience}`, () => obtain(session, target, rejected))
       if (usable === undefined) return (await flying).token
       // As with refreshes: nobody waits while the old token is good, and a failure is seen in the log only.
       flying.catch(err => {

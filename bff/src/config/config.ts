@@ -1,10 +1,11 @@
+import { join } from 'node:path'
 import { ConfigError, loadConfig } from '@banking/config'
 import { type AppName, apps, listening } from '@banking/contracts'
 import Type from 'typebox'
-import { bankUpstreams, type Upstream } from './proxy/upstreams.ts'
-import type { RedisConfig } from './redis.ts'
-import { readSealingKeys, type SealingKeys } from './sessions/seal.ts'
-import type { SessionTimes } from './sessions/sessions.ts'
+import { bankUpstreams, type Upstream } from '../proxy/upstreams.ts'
+import type { RedisConfig } from '../redis.ts'
+import { readSealingKeys, type SealingKeys } from '../sessions/seal.ts'
+import type { SessionTimes } from '../sessions/sessions.ts'
 
 /** Everything that the edge can be told. The rest of the BFF sees this object only, never the environment. */
 export type BffConfig = {
@@ -14,18 +15,33 @@ export type BffConfig = {
   logLevel: string
   /** Scheme, host and port under which browsers reach us. */
   publicOrigin: string
-  provider: { issuer: string; clientId: string; clientKeyFile: string; scope: string }
+  provider: { issuer: string; clientId: string; credential: ClientCredential; scope: string }
   sessionKeys: SealingKeys
-  session: SessionTimes
+  /** `perUser`: sessions that one person may have at once; a further one ends the oldest. */
+  session: SessionTimes & { perUser: number }
+  cookie: { name: string; sameSite: 'strict' | 'lax' }
   redis: RedisConfig
   upstreams: readonly Upstream[]
-  /** ms until an upstream's answer begins. */
-  upstreamTimeout: number
-  /** Connections to one upstream, streams apart. */
-  upstreamConnections: number
-  /** Bytes of a request body to an upstream. */
-  bodyLimit: number
+  limits: {
+    /** Requests of one session and of one address without a session, over all replicas. */
+    perSession: { perSecond: number; burst: number }
+    perAddress: { perSecond: number; burst: number }
+  }
+  /** Addresses and CIDR ranges of the proxies before us. */
+  trustedProxies: readonly string[]
+  /** A listener for the inside: ends a person's sessions everywhere. */
+  internal: { host: string; port: number } | undefined
+  /** Where audit events go. */
+  events: { brokers: readonly string[]; topic: string } | undefined
+  brand: { name: string }
+  /** The folder of a built web app; without it the edge has none. */
+  webRoot: string | undefined
 }
+
+/** How the BFF proves who it is at the provider (OpenID Connect Core 1.0 §9), and the file that holds the proof. */
+type ClientCredential =
+  | { method: 'private_key_jwt'; keyFile: string }
+  | { method: 'client_secret_basic' | 'client_secret_post'; secretFile: string }
 
 const upstreamNames = apps.map(({ name }) => name).filter(name => name !== 'bff')
 const variableOf = (name: AppName) => `UPSTREAM_${name.toUpperCase()}`
@@ -41,8 +57,16 @@ const Environment = Type.Object({
   ...Object.fromEntries(upstreamNames.map(name => [variableOf(name), Type.Optional(Type.String())])),
 })
 
-/** Realm settings count on these: the provider's session idle is this idle plus one access token and a minute. */
-const session: SessionTimes = { idle: 15 * 60_000, absolute: 8 * 60 * 60_000 }
+/** What holds where nothing else is said. Realm settings count on the idle time: the provider's is this plus one access token and a minute. */
+export const defaults = {
+  session: { idle: 15 * 60_000, absolute: 8 * 60 * 60_000, perUser: 20 },
+  cookie: { name: '__Host-session', sameSite: 'strict' },
+  limits: { perSession: { perSecond: 100, burst: 400 }, perAddress: { perSecond: 20, burst: 200 } },
+  trustedProxies: [],
+  internal: undefined,
+  events: undefined,
+  brand: { name: 'Banking Local' },
+} as const
 
 /**
  * Reads the configuration of the bank's own edge.
@@ -74,7 +98,7 @@ export function readConfig(env: NodeJS.ProcessEnv): BffConfig {
     refuse(`SESSION_KEY_FILE cannot be used: ${(error as Error).message}`)
   }
   if (wrong.length > 0 || sessionKeys === undefined) throw new ConfigError(wrong)
-  return Object.freeze({
+  return Object.freeze<BffConfig>({
     host: values.HOST,
     port: values.PORT,
     healthPort: values.HEALTH_PORT,
@@ -83,17 +107,15 @@ export function readConfig(env: NodeJS.ProcessEnv): BffConfig {
     provider: {
       issuer: values.ISSUER,
       clientId: values.CLIENT_ID,
-      clientKeyFile: values.CLIENT_KEY_FILE,
+      credential: { method: 'private_key_jwt', keyFile: values.CLIENT_KEY_FILE },
       // With this scope alone the session's token has no audience: no service accepts it (docs/adr/0001).
       scope: 'openid',
     },
+    ...defaults,
     sessionKeys,
-    session,
     redis: { url: values.REDIS_URL },
     upstreams: bankUpstreams(origins),
-    upstreamTimeout: 10_000,
-    upstreamConnections: 128,
-    bodyLimit: 1024 * 1024,
+    webRoot: join(import.meta.dirname, '../../web/dist'),
   })
 }
 
