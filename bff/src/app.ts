@@ -28,7 +28,8 @@ import { createStreams, type Streams } from './sessions/streams.ts'
 export type Dependencies = {
   config: BffConfig
   provider: Provider
-  keys: ClientKeys
+  /** What the client publishes, when it has keys and not a secret. */
+  keys: ClientKeys | undefined
   redis: Redis
   logger: Logger
   metrics: Metrics
@@ -81,7 +82,7 @@ export async function buildApp(dependencies: Dependencies): Promise<{ app: Serve
   await app.register(callback, { login, sessions, provider, absolute: config.session.absolute, now })
   await app.register(userinfo, { idle: config.session.idle })
   await app.register(signOut, { sessions, provider, publicOrigin })
-  await app.register(jwks, { keys })
+  if (keys !== undefined) await app.register(jwks, { keys })
   await app.register(proxy, { upstreams: config.upstreams, sessions, exchange, streams, metrics, headers })
   if (config.webRoot !== undefined) await app.register(webApp, { root: config.webRoot })
   // Before the server waits for its connections: an open stream would hold it for ever.

@@ -3,7 +3,7 @@ import { serve } from '@banking/http'
 import { createLogger, createMetrics } from '@banking/telemetry'
 import { buildApp } from './app.ts'
 import { readConfig } from './config/config.ts'
-import { type ClientKeys, readClientKeys } from './provider/client-keys.ts'
+import { readClientAuthentication } from './provider/client-authentication.ts'
 import { createProvider } from './provider/oidc.ts'
 import { connectRedis } from './redis.ts'
 
@@ -11,14 +11,17 @@ await start(async () => {
   const config = readConfig(process.env)
   const logger = createLogger({ name: 'bff', level: config.logLevel })
   const metrics = createMetrics('bff')
-  const { credential } = config.provider
-  if (credential.method !== 'private_key_jwt') throw new ConfigError(['the client must have a key'])
-  const keys: ClientKeys = await readClientKeys(credential.keyFile, logger).catch(error => {
+  const authentication = await readClientAuthentication(config.provider.credential, logger).catch(error => {
     throw new ConfigError([`CLIENT_KEY_FILE cannot be used: ${(error as Error).message}`])
   })
   const redis = connectRedis({ ...config.redis, logger, metrics })
-  const provider = createProvider({ ...config.provider, keys, publicOrigin: config.publicOrigin, logger })
-  const { app, streams } = await buildApp({ config, provider, keys, redis, logger, metrics })
+  const provider = createProvider({
+    ...config.provider,
+    authentication,
+    publicOrigin: config.publicOrigin,
+    logger,
+  })
+  const { app, streams } = await buildApp({ config, provider, keys: authentication.keys, redis, logger, metrics })
   await serve(app, {
     host: config.host,
     port: config.port,

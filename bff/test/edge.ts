@@ -10,8 +10,8 @@ import { exportJWK, generateKeyPair } from 'jose'
 import type { Test } from 'tap'
 import { buildApp } from '../src/app.ts'
 import { type BffConfig, defaults } from '../src/config/config.ts'
-import { readClientKeys } from '../src/provider/client-keys.ts'
-import { createProvider } from '../src/provider/oidc.ts'
+import { readClientAuthentication } from '../src/provider/client-authentication.ts'
+import { createProvider, type ProviderConfig, providerDefaults } from '../src/provider/oidc.ts'
 import { bankUpstreams, type Upstream } from '../src/proxy/upstreams.ts'
 import { connectRedis } from '../src/redis.ts'
 import { alice, type Person, type TestProvider, testProvider } from './provider.ts'
@@ -59,6 +59,8 @@ export async function edge(
     upstream?: Partial<Pick<Upstream, 'timeout' | 'connections' | 'bodyLimit'>>
     config?: Partial<BffConfig>
     provider?: TestProvider
+    /** What the edge is told of the provider, beside its address. */
+    providerConfig?: Partial<ProviderConfig>
     clientKeyFile?: string
     webRoot?: string
     sessionKeys?: BffConfig['sessionKeys']
@@ -67,8 +69,9 @@ export async function edge(
   const { logger, lines, text } = testLogger()
   const metrics = createMetrics('bff')
   const keyFile = options.clientKeyFile ?? (await clientKeyFile(t))
-  const keys = await readClientKeys(keyFile, logger)
-  const provider = options.provider ?? (await testProvider(t, keys.published))
+  const credential = options.providerConfig?.credential ?? { method: 'private_key_jwt', keyFile }
+  const authentication = await readClientAuthentication(credential, logger)
+  const provider = options.provider ?? (await testProvider(t, authentication.keys?.published))
   const upstream = options.upstreams === undefined ? await testUpstream(t) : undefined
   const bank = options.upstreams ?? { payment: upstream?.origin ?? '', customer: upstream?.origin ?? '' }
   const upstreams = Array.isArray(bank) ? (bank as readonly Upstream[]) : bankUpstreams(bank as Record<string, string>)
@@ -80,10 +83,13 @@ export async function edge(
     logLevel: 'debug',
     publicOrigin: origin,
     provider: {
+      ...providerDefaults,
       issuer: provider.issuer,
       clientId: 'banking-web-app',
-      credential: { method: 'private_key_jwt', keyFile },
-      scope: 'openid',
+      credential,
+      pushedRequests: 'required',
+      assumedLifetime: 60_000,
+      ...options.providerConfig,
     },
     sessionKeys: options.sessionKeys ?? { current: 'k1', keys: new Map([['k1', randomBytes(32)]]) },
     redis: { url: options.redisUrl ?? parts(t, 'redis').redis },
@@ -96,8 +102,8 @@ export async function edge(
   const redis = connectRedis({ ...config.redis, logger, metrics })
   const { app, streams } = await buildApp({
     config,
-    provider: createProvider({ ...config.provider, keys, publicOrigin: origin, logger, now }),
-    keys,
+    provider: createProvider({ ...config.provider, authentication, publicOrigin: origin, logger, now }),
+    keys: authentication.keys,
     redis,
     logger,
     metrics,

@@ -1,6 +1,6 @@
 import { testLogger } from '@banking/testkit'
 import t from 'tap'
-import { readClientKeys } from '../src/provider/client-keys.ts'
+import { readClientAuthentication } from '../src/provider/client-authentication.ts'
 import { createProvider } from '../src/provider/oidc.ts'
 import type { Redis } from '../src/redis.ts'
 import { identityOf } from '../src/sessions/seal.ts'
@@ -255,14 +255,13 @@ t.test('reads no more of an answer than an answer can be long', async t => {
 })
 
 t.test('compares the issuer character by character, also where a URL parser would not', async t => {
-  const { keyFile } = await edge(t)
+  const { config } = await edge(t)
   const { logger } = testLogger()
   const provider = createProvider({
+    ...config.provider,
     issuer: 'https://id.example',
-    clientId: 'banking-web-app',
-    keys: await readClientKeys(keyFile, logger),
+    authentication: await readClientAuthentication(config.provider.credential, logger),
     publicOrigin: origin,
-    scope: 'openid',
     logger,
     fetch: async () =>
       Response.json({
@@ -270,6 +269,7 @@ t.test('compares the issuer character by character, also where a URL parser woul
         authorization_endpoint: 'https://id.example/auth',
         token_endpoint: 'https://id.example/token',
         pushed_authorization_request_endpoint: 'https://id.example/par',
+        jwks_uri: 'https://id.example/certs',
       }),
   })
   t.match(await provider.check().catch(error => error), { kind: 'untrusted' })

@@ -7,6 +7,7 @@ import type { Test } from 'tap'
 
 export type Answer = { status: number; body: unknown; type?: string; headers?: Record<string, string> }
 type Claims = Record<string, unknown>
+type Algorithm = 'ES256' | 'RS256' | 'PS256' | 'EdDSA'
 type Grant = 'authorization_code' | 'refresh_token' | 'exchange'
 
 /** Ways to misbehave: each may replace what an honest provider would have said. */
@@ -21,6 +22,7 @@ type Hooks = {
   sign?: (claims: Claims) => Promise<string>
   token?: (grant: Grant, honest: () => Promise<Answer>, parameters: URLSearchParams) => Promise<Answer>
   revocation?: () => Promise<Answer>
+  userinfo?: (claims: Claims) => Claims | Answer
 }
 
 export type Person = {
@@ -51,11 +53,19 @@ type Request = { parameters: URLSearchParams }
 type Code = { parameters: URLSearchParams; person: Person }
 
 /**
- * An OpenID provider on a real socket with real signatures: PAR, PKCE, private_key_jwt, ES256, refresh with or without
- * rotation, RFC 8693 exchange, revocation. Honest unless a hook says otherwise, and it counts what it is asked.
+ * An OpenID provider on a real socket with real signatures: PAR, PKCE, client authentication by key or secret, refresh
+ * with or without rotation, RFC 8693 exchange, userinfo, revocation, logout. Honest unless a hook says otherwise, and it
+ * counts what it is asked.
+ *
+ * @param clientKeys what the client publishes; without them it has a secret, see `settings.secret`
  */
-export async function testProvider(t: Test, clientKeys: () => Promise<JWK[]>) {
-  let { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true })
+export async function testProvider(
+  t: Test,
+  clientKeys?: () => Promise<JWK[]>,
+  { path = '/realms/banking' }: { path?: string } = {},
+) {
+  let alg: Algorithm = 'ES256'
+  let { privateKey, publicKey } = await generateKeyPair(alg, { extractable: true })
   let kid = 'key-1'
   const hooks: Hooks = {}
   const calls: Record<string, number> = {}
@@ -66,9 +76,20 @@ export async function testProvider(t: Test, clientKeys: () => Promise<JWK[]>) {
   const codes = new Map<string, Code>()
   const grants = new Map<string, { person: Person; sid: string }>()
   const accessTokens = new Map<string, { person: Person; sid: string }>()
-  const settings = { lifetime: 300, rotate: false, expiresIn: true as boolean, exchangedLifetime: 300 }
+  const settings = {
+    lifetime: 300,
+    rotate: false,
+    expiresIn: true as boolean,
+    exchangedLifetime: 300,
+    refreshTokens: true as boolean,
+    secret: { by: 'client_secret_basic', value: '' } as {
+      by: 'client_secret_basic' | 'client_secret_post'
+      value: string
+    },
+  }
   const exchanged = new Map<string, { audience: string; sub: string }>()
   let issuer = ''
+  let base = ''
   const count = (name: string): void => {
     calls[name] = (calls[name] ?? 0) + 1
   }
@@ -78,11 +99,23 @@ export async function testProvider(t: Test, clientKeys: () => Promise<JWK[]>) {
     return value
   }
 
-  const authenticate = async (parameters: URLSearchParams): Promise<Answer | undefined> => {
+  const authenticateBySecret = (request: IncomingMessage, parameters: URLSearchParams): Answer | undefined => {
+    const basic = `Basic ${Buffer.from(`${encodeURIComponent('banking-web-app')}:${encodeURIComponent(settings.secret.value)}`).toString('base64')}`
+    const isRight =
+      settings.secret.by === 'client_secret_basic'
+        ? request.headers.authorization === basic && !parameters.has('client_secret')
+        : request.headers.authorization === undefined &&
+          parameters.get('client_id') === 'banking-web-app' &&
+          parameters.get('client_secret') === settings.secret.value
+    return isRight ? undefined : { status: 401, body: { error: 'invalid_client' } }
+  }
+
+  const authenticate = async (request: IncomingMessage, parameters: URLSearchParams): Promise<Answer | undefined> => {
+    if (clientKeys === undefined) return authenticateBySecret(request, parameters)
     const assertion = parameters.get('client_assertion') ?? ''
     try {
       const keys = createLocalJWKSet({ keys: await clientKeys() })
-      const { payload } = await jwtVerify(assertion, keys, { algorithms: ['ES256'], subject: 'banking-web-app' })
+      const { payload } = await jwtVerify(assertion, keys, { subject: 'banking-web-app' })
       if (payload.aud !== issuer) throw new Error('aud must be the issuer, as a string')
       if (assertions.has(String(payload.jti))) throw new Error('jti was used before')
       if ((payload.exp ?? 0) - (payload.iat ?? 0) > 60) throw new Error('it lives too long')
@@ -103,7 +136,7 @@ export async function testProvider(t: Test, clientKeys: () => Promise<JWK[]>) {
       exp: now + 300,
       auth_time: person.auth_time ?? now,
       sid,
-      at_hash: createHash('sha256').update(accessToken).digest().subarray(0, 16).toString('base64url'),
+      at_hash: halfHash(alg, accessToken),
       name: person.name,
       given_name: person.given_name,
       email: person.email,
@@ -113,7 +146,7 @@ export async function testProvider(t: Test, clientKeys: () => Promise<JWK[]>) {
     const claims = hooks.idToken?.(honest, grant) ?? honest
     const token =
       (await hooks.sign?.(claims)) ??
-      (await new SignJWT(claims).setProtectedHeader({ alg: 'ES256', kid }).sign(privateKey))
+      (await new SignJWT(claims).setProtectedHeader({ alg, ...(kid === '' ? {} : { kid }) }).sign(privateKey))
     issued.push(token)
     return token
   }
@@ -121,8 +154,8 @@ export async function testProvider(t: Test, clientKeys: () => Promise<JWK[]>) {
   const tokensFor = async (grant: Grant, person: Person, sid: string, nonce?: string): Promise<Answer> => {
     const access_token = secret('access')
     accessTokens.set(access_token, { person, sid })
-    const refresh_token = secret('refresh')
-    grants.set(refresh_token, { person, sid })
+    const refresh_token = settings.refreshTokens ? secret('refresh') : undefined
+    if (refresh_token !== undefined) grants.set(refresh_token, { person, sid })
     return {
       status: 200,
       body: {
@@ -180,13 +213,14 @@ export async function testProvider(t: Test, clientKeys: () => Promise<JWK[]>) {
       count('discovery')
       const document: Claims = {
         issuer,
-        authorization_endpoint: `${issuer}/auth`,
-        token_endpoint: `${issuer}/token`,
-        pushed_authorization_request_endpoint: `${issuer}/par`,
-        revocation_endpoint: `${issuer}/revoke`,
-        end_session_endpoint: `${issuer}/logout`,
-        jwks_uri: `${issuer}/certs`,
-        id_token_signing_alg_values_supported: ['ES256'],
+        authorization_endpoint: `${base}/auth`,
+        token_endpoint: `${base}/token`,
+        pushed_authorization_request_endpoint: `${base}/par`,
+        revocation_endpoint: `${base}/revoke`,
+        end_session_endpoint: `${base}/logout`,
+        userinfo_endpoint: `${base}/userinfo`,
+        jwks_uri: `${base}/certs`,
+        id_token_signing_alg_values_supported: [alg],
         authorization_response_iss_parameter_supported: true,
         code_challenge_methods_supported: ['S256'],
       }
@@ -195,13 +229,21 @@ export async function testProvider(t: Test, clientKeys: () => Promise<JWK[]>) {
     }
     if (path.endsWith('/certs')) {
       count('jwks')
-      const keys = [{ ...(await exportJWK(publicKey)), kid, alg: 'ES256', use: 'sig' }]
+      const keys = [{ ...(await exportJWK(publicKey)), ...(kid === '' ? {} : { kid }), alg, use: 'sig' }]
       return { status: 200, body: { keys: hooks.jwks?.(keys) ?? keys } }
+    }
+    if (path.endsWith('/userinfo')) {
+      count('userinfo')
+      const token = accessTokens.get(request.headers.authorization?.replace(/^Bearer /, '') ?? '')
+      if (token === undefined) return { status: 401, body: { error: 'invalid_token' } }
+      const { sub, name, given_name, email } = token.person
+      const said = hooks.userinfo?.({ sub, name, given_name, email }) ?? { sub, name, given_name, email }
+      return 'status' in said ? (said as Answer) : { status: 200, body: said }
     }
     const parameters = new URLSearchParams(await text(request))
     if (path.endsWith('/par')) {
       count('par')
-      const refusal = await authenticate(parameters)
+      const refusal = await authenticate(request, parameters)
       if (refusal !== undefined) return refusal
       if (hooks.par !== undefined) return hooks.par(parameters)
       const request_uri = `urn:ietf:params:oauth:request_uri:${randomBytes(12).toString('base64url')}`
@@ -212,14 +254,14 @@ export async function testProvider(t: Test, clientKeys: () => Promise<JWK[]>) {
       const type = parameters.get('grant_type') ?? ''
       const grant = (type.endsWith('token-exchange') ? 'exchange' : type) as Grant
       count(grant)
-      const refusal = await authenticate(parameters)
+      const refusal = await authenticate(request, parameters)
       if (refusal !== undefined) return refusal
       const honest = () => redeem(grant, parameters)
       return hooks.token === undefined ? honest() : hooks.token(grant, honest, parameters)
     }
     if (path.endsWith('/revoke')) {
       count('revocation')
-      const refusal = await authenticate(parameters)
+      const refusal = await authenticate(request, parameters)
       if (refusal !== undefined) return refusal
       if (hooks.revocation !== undefined) return hooks.revocation()
       revoked.push(parameters.get('token') ?? '')
@@ -238,7 +280,8 @@ export async function testProvider(t: Test, clientKeys: () => Promise<JWK[]>) {
   const listen = (port: number) => new Promise<void>(resolve => server.listen(port, '127.0.0.1', resolve))
   await listen(0)
   const { port } = server.address() as AddressInfo
-  issuer = `http://127.0.0.1:${port}/realms/banking`
+  issuer = `http://127.0.0.1:${port}${path}`
+  base = issuer.replace(/\/$/, '')
   t.teardown(() => {
     server.closeAllConnections()
     server.close()
@@ -257,8 +300,9 @@ export async function testProvider(t: Test, clientKeys: () => Promise<JWK[]>) {
     /** What the person does at the provider. @returns the address the browser is sent back to */
     login(authorizationUrl: string, person: Person = alice): string {
       const address = new URL(authorizationUrl)
-      const request = requests.get(address.searchParams.get('request_uri') ?? '')
-      requests.delete(address.searchParams.get('request_uri') ?? '')
+      const uri = address.searchParams.get('request_uri')
+      const request = uri === null ? { parameters: address.searchParams } : requests.get(uri)
+      if (uri !== null) requests.delete(uri)
       if (request === undefined) throw new Error('the request_uri is unknown or was used before')
       const code = secret('code')
       codes.set(code, { parameters: request.parameters, person })
@@ -266,9 +310,41 @@ export async function testProvider(t: Test, clientKeys: () => Promise<JWK[]>) {
       const response = new URLSearchParams({ state, iss: issuer, code })
       return `${request.parameters.get('redirect_uri')}?${hooks.response?.(response) ?? response}`
     },
-    async rotateKey() {
-      ;({ privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true }))
-      kid = `key-${randomBytes(4).toString('hex')}`
+    /** What the provider's logout page does with a browser. @returns where it is sent then */
+    signOut(endSessionUrl: string, change: (back: URLSearchParams) => void = () => undefined): string {
+      const { searchParams } = new URL(endSessionUrl)
+      if (!issued.includes(searchParams.get('id_token_hint') ?? '')) throw new Error('id_token_hint is no ID token')
+      const back = new URL(searchParams.get('post_logout_redirect_uri') ?? '')
+      const state = searchParams.get('state')
+      if (state !== null) back.searchParams.set('state', state)
+      change(back.searchParams)
+      return back.href
+    },
+    /** A logout token as the provider would send it, but for what is changed. */
+    async logoutToken(
+      who: { sid?: string; sub?: string },
+      change: (claims: Claims) => Claims = claims => claims,
+      header: Claims = {},
+    ): Promise<string> {
+      const now = Math.floor(Date.now() / 1000)
+      const claims = change({
+        iss: issuer,
+        aud: 'banking-web-app',
+        iat: now,
+        exp: now + 120,
+        jti: randomBytes(12).toString('hex'),
+        events: { 'http://schemas.openid.net/event/backchannel-logout': {} },
+        ...who,
+      })
+      return new SignJWT(claims)
+        .setProtectedHeader({ alg, ...(kid === '' ? {} : { kid }), typ: 'logout+jwt', ...header })
+        .sign(privateKey)
+    },
+    /** A new key; it may have no name, ''. */
+    async rotateKey(to: Algorithm = alg, name = `key-${randomBytes(4).toString('hex')}`) {
+      alg = to
+      ;({ privateKey, publicKey } = await generateKeyPair(alg, { extractable: true }))
+      kid = name
     },
     forgetAccessTokens: () => accessTokens.clear(),
     forgetGrants: () => grants.clear(),
@@ -280,6 +356,14 @@ export async function testProvider(t: Test, clientKeys: () => Promise<JWK[]>) {
     privateKey: () => privateKey,
     kid: () => kid,
   }
+}
+
+/** OpenID Connect Core 1.0 §3.1.3.6 */
+const halfHash = (alg: Algorithm, text: string): string => {
+  const digest = createHash(alg === 'EdDSA' ? 'sha512' : 'sha256')
+    .update(text)
+    .digest()
+  return digest.subarray(0, digest.length / 2).toString('base64url')
 }
 
 export type TestProvider = Awaited<ReturnType<typeof testProvider>>

@@ -1,7 +1,7 @@
 import { createMetrics } from '@banking/telemetry'
 import { parts, testLogger, testProxy } from '@banking/testkit'
 import t, { type Test } from 'tap'
-import { readClientKeys } from '../src/provider/client-keys.ts'
+import { readClientAuthentication } from '../src/provider/client-authentication.ts'
 import { createProvider } from '../src/provider/oidc.ts'
 import { identityOf } from '../src/sessions/seal.ts'
 import { createSessionStore } from '../src/sessions/session-store.ts'
@@ -356,14 +356,14 @@ t.test('uses what another replica has refreshed', async t => {
 })
 
 t.test('a request that read the session before it was refreshed does not refresh it again', async t => {
-  const { browser, provider, redis, config, keyFile } = await edge(t)
+  const { browser, provider, redis, config } = await edge(t)
   const { logger } = testLogger()
-  const keys = await readClientKeys(keyFile, logger)
+  const authentication = await readClientAuthentication(config.provider.credential, logger)
   const now = () => Date.now() + 6 * minute
   const sessions = createSessions({
     store: createSessionStore(redis),
     keys: config.sessionKeys,
-    provider: createProvider({ ...config.provider, keys, publicOrigin: origin, logger, now }),
+    provider: createProvider({ ...config.provider, authentication, publicOrigin: origin, logger, now }),
     times: config.session,
     logger,
     metrics: createMetrics('bff'),

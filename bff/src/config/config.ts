@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { ConfigError, loadConfig } from '@banking/config'
 import { type AppName, apps, listening } from '@banking/contracts'
 import Type from 'typebox'
+import { type ProviderConfig, providerDefaults } from '../provider/oidc.ts'
 import { bankUpstreams, type Upstream } from '../proxy/upstreams.ts'
 import type { RedisConfig } from '../redis.ts'
 import { readSealingKeys, type SealingKeys } from '../sessions/seal.ts'
@@ -15,7 +16,7 @@ export type BffConfig = {
   logLevel: string
   /** Scheme, host and port under which browsers reach us. */
   publicOrigin: string
-  provider: { issuer: string; clientId: string; credential: ClientCredential; scope: string }
+  provider: ProviderConfig
   sessionKeys: SealingKeys
   /** `perUser`: sessions that one person may have at once; a further one ends the oldest. */
   session: SessionTimes & { perUser: number }
@@ -37,11 +38,6 @@ export type BffConfig = {
   /** The folder of a built web app; without it the edge has none. */
   webRoot: string | undefined
 }
-
-/** How the BFF proves who it is at the provider (OpenID Connect Core 1.0 §9), and the file that holds the proof. */
-type ClientCredential =
-  | { method: 'private_key_jwt'; keyFile: string }
-  | { method: 'client_secret_basic' | 'client_secret_post'; secretFile: string }
 
 const upstreamNames = apps.map(({ name }) => name).filter(name => name !== 'bff')
 const variableOf = (name: AppName) => `UPSTREAM_${name.toUpperCase()}`
@@ -105,11 +101,13 @@ export function readConfig(env: NodeJS.ProcessEnv): BffConfig {
     logLevel: values.LOG_LEVEL,
     publicOrigin: values.PUBLIC_ORIGIN,
     provider: {
+      ...providerDefaults,
       issuer: values.ISSUER,
       clientId: values.CLIENT_ID,
       credential: { method: 'private_key_jwt', keyFile: values.CLIENT_KEY_FILE },
       // With this scope alone the session's token has no audience: no service accepts it (docs/adr/0001).
       scope: 'openid',
+      pushedRequests: 'required',
     },
     ...defaults,
     sessionKeys,

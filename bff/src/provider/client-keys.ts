@@ -1,6 +1,6 @@
-import { readFileSync, statSync } from 'node:fs'
 import type { Logger } from '@banking/telemetry'
 import { importJWK, type JWK } from 'jose'
+import { readCredentialFile } from './credential-file.ts'
 
 /** The keys by which the BFF proves who it is at the identity provider (RFC 7523). */
 export type ClientKeys = {
@@ -12,34 +12,14 @@ export type ClientKeys = {
 
 type KeySet = { signing: { key: CryptoKey; kid: string }; published: JWK[] }
 
-/** ms between two looks at the file. */
-const lookEvery = 2_000
-
 /**
- * Reads a JWK Set of private ES256 keys, the current one first, and reads it again once the file has changed. A file
- * that became unusable is logged and the keys before it stay in use.
+ * Reads a JWK Set of private keys, the current one first, and reads it again once the file has changed. Keys are
+ * P-256 (ES256), or RSA with `"alg": "PS256"` or `"RS256"` for a provider that knows nothing better.
  *
  * @throws Error at once when the file cannot be used; the message never holds a key
  */
 export async function readClientKeys(file: string, logger: Logger): Promise<ClientKeys> {
-  let changedAt = statSync(file).mtimeMs
-  let lookedAt = performance.now()
-  let current = await parse(readFileSync(file, 'utf8'))
-  const keys = async (): Promise<KeySet> => {
-    if (performance.now() - lookedAt < lookEvery) return current
-    lookedAt = performance.now()
-    try {
-      const { mtimeMs } = statSync(file)
-      if (mtimeMs !== changedAt) {
-        current = await parse(readFileSync(file, 'utf8'))
-        changedAt = mtimeMs
-        logger.info({ kid: current.signing.kid, keys: current.published.length }, 'client keys read again')
-      }
-    } catch (err) {
-      logger.error({ err }, 'client keys cannot be read again')
-    }
-    return current
-  }
+  const keys = await readCredentialFile(file, parse, logger)
   return {
     signing: async () => (await keys()).signing,
     published: async () => (await keys()).published,
@@ -49,15 +29,29 @@ export async function readClientKeys(file: string, logger: Logger): Promise<Clie
 async function parse(text: string): Promise<KeySet> {
   const { keys } = JSON.parse(text) as { keys?: JWK[] }
   if (!Array.isArray(keys) || keys.length === 0) throw new Error('it is not a JWK Set with a key in it')
-  for (const { kty, crv, d, kid } of keys) {
-    if (kty !== 'EC' || crv !== 'P-256' || d === undefined) throw new Error('every key must be a private P-256 key')
+  for (const { d, kid } of keys) {
+    if (d === undefined) throw new Error('every key must be a private key')
     if (typeof kid !== 'string' || kid === '') throw new Error('every key needs a "kid"')
   }
   if (new Set(keys.map(key => key.kid)).size !== keys.length) throw new Error('two keys have the same "kid"')
+  const algorithms = keys.map(algorithmOf)
   const [first] = keys as [JWK & { kid: string }]
-  const key = (await importJWK(first, 'ES256')) as CryptoKey
+  const key = (await importJWK(first, algorithms[0])) as CryptoKey
   return {
     signing: { key, kid: first.kid },
-    published: keys.map(({ kty, crv, x, y, kid }) => ({ kty, crv, x, y, kid, use: 'sig', alg: 'ES256' }) as JWK),
+    published: keys.map((jwk, at) => publicHalf(jwk, algorithms[at] as string)),
   }
 }
+
+function algorithmOf({ kty, crv, alg, n }: JWK): string {
+  if (kty === 'EC' && crv === 'P-256' && (alg === undefined || alg === 'ES256')) return 'ES256'
+  if (kty === 'RSA' && (alg === 'PS256' || alg === 'RS256')) {
+    if (Buffer.from(n ?? '', 'base64url').length < 256) throw new Error('an RSA key needs 2048 bits')
+    return alg
+  }
+  throw new Error('every key must be a P-256 key, or an RSA key whose "alg" is PS256 or RS256')
+}
+
+/** Named members only: whatever else is in the file may be private. */
+const publicHalf = ({ kty, crv, x, y, n, e, kid }: JWK, alg: string): JWK =>
+  (kty === 'EC' ? { kty, crv, x, y, kid, use: 'sig', alg } : { kty, n, e, kid, use: 'sig', alg }) as JWK
