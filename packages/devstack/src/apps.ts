@@ -6,6 +6,7 @@ import { type AppName, apps, auditTopic, healthPortOf, topicOf, webClient } from
 import { clientKeys, sealingKeyFile } from './keys.ts'
 import type { PartName } from './parts/part.ts'
 import { provideDatabase } from './parts/postgres.ts'
+import type { Instance } from './plan.ts'
 import type { Ports } from './ports.ts'
 import { complete, type Guard, type Program } from './process.ts'
 
@@ -52,9 +53,8 @@ export const topicsOf = (names: readonly AppName[]): string[] => [...new Set([..
 
 const nodeArguments = ['--enable-source-maps']
 
-/** How an app is started: its environment says everything it needs to know. */
-export async function appProgram(app: AppFolder, place: Surroundings): Promise<Program> {
-  const port = place.ports.apps[app.name] ?? 0
+/** How a process of an app is started: its environment says everything it needs to know. */
+export async function appProgram(app: AppFolder, { name, port }: Instance, place: Surroundings): Promise<Program> {
   const common = {
     HOST: '127.0.0.1',
     PORT: String(port),
@@ -68,7 +68,7 @@ export async function appProgram(app: AppFolder, place: Surroundings): Promise<P
   }
   const own = app.name === 'bff' ? await edgeEnvironment(place) : await serviceEnvironment(app.name, place, app.name)
   return {
-    name: app.name,
+    name,
     command: process.execPath,
     args: [...nodeArguments, join(app.folder, 'src/server.ts')],
     cwd: place.root,

@@ -3,8 +3,8 @@ import { apps } from '@banking/contracts'
 import { appFolders } from './apps.ts'
 import { type Flag, help, readFlags, unknown } from './flags.ts'
 import { partNames } from './parts/part.ts'
-import { chosen, type Plan } from './plan.ts'
-import { developmentPorts } from './ports.ts'
+import { chosen, type Plan, readReplicas } from './plan.ts'
+import { developmentPorts, mostReplicas } from './ports.ts'
 import { ignoreBrokenPipe, watchParents } from './process.ts'
 import { type Stack, startStack } from './stack.ts'
 import type { Status } from './status.ts'
@@ -19,6 +19,10 @@ const flags: Record<string, Flag> = {
   reset: { text: 'forget all data first: back to the seeded state' },
   'token-seconds': { value: 'N', text: 'lifetime of access tokens (default: as the realm says, 300)' },
   rotate: { text: 'refresh tokens are good for one use' },
+  replicas: {
+    value: 'bff=N',
+    text: `run N processes of the edge (1 to ${mostReplicas}) behind a round-robin at its address`,
+  },
   help: { text: 'this text' },
 }
 
@@ -65,6 +69,7 @@ function planOf(values: Map<string, string>, switches: Set<string>, rest: readon
     state: developmentState,
     ports: developmentPorts,
     ...chosen(root, names),
+    replicas: readReplicas(values.get('replicas')) ?? 1,
     tokenSeconds: seconds === undefined ? undefined : Number(seconds),
     rotate: switches.has('rotate'),
     watch: !switches.has('ci'),
@@ -134,8 +139,8 @@ function summary(status: Status, screen: Terminal, elapsed: number): void {
       ]),
       ...status.apps.map(({ name, url, readyMs }) => [
         style('bold', name),
-        known.get(name) ?? '',
-        name === 'bff' ? 'bff' : `services/${name}`,
+        known.get(name.replace(/-\d$/, '')) ?? '',
+        /^bff/.test(name) ? 'bff' : `services/${name}`,
         url,
         readyMs > 0 ? `${readyMs} ms` : style('red', 'not ready'),
       ]),
@@ -158,7 +163,7 @@ function summary(status: Status, screen: Terminal, elapsed: number): void {
   }
   const seconds = (elapsed / 1000).toFixed(1)
   if (!status.ready) screen.say(style('yellow', `\nNot everything is ready after ${seconds} s: see above.`))
-  else if (status.apps.some(({ name }) => name === 'bff')) {
+  else if (status.apps.some(({ name }) => /^bff/.test(name))) {
     screen.say(`\nReady after ${seconds} s. Open ${style('bold', status.baseUrl)}   (Ctrl-C stops everything)`)
   } else screen.say(`\nReady after ${seconds} s.   (Ctrl-C stops everything)`)
 }

@@ -5,8 +5,8 @@ import { type Exit, type Guard, type Program, type Running, run } from './proces
 export type Keeper = {
   /** Milliseconds until it first answered. Rejects when its first start fails; it is tried again all the same. */
   started: Promise<number>
-  /** Ends it in an orderly way and starts it again at once. */
-  restart(): Promise<void>
+  /** Ends it in an orderly way and starts it again at once. @returns whether it answers again; it is tried on if not */
+  restart(): Promise<boolean>
   stop(): Promise<void>
 }
 
@@ -37,6 +37,8 @@ export function keep(options: KeeperOptions): Keeper {
   let isPreparing = false
   let current: Running | undefined
   let wake = () => {}
+  /** How the start after a `restart()` went. */
+  let again = Promise.withResolvers<boolean>()
   const first = Promise.withResolvers<number>()
   first.promise.catch(() => {}) // whoever waits for it sees it; it may be nobody
 
@@ -52,6 +54,7 @@ export function keep(options: KeeperOptions): Keeper {
         continue
       }
       first.reject(problem)
+      again.resolve(false)
       if (options.giveUp === true && failures === 0 && !hasStarted) return
       if (performance.now() - begin > 30_000) failures = 0
       failures++
@@ -90,6 +93,7 @@ export function keep(options: KeeperOptions): Keeper {
       hasStarted = true
       options.onChange({ pid: running.pid, ready: true, readyMs })
       first.resolve(readyMs)
+      again.resolve(true)
     } else if (late === 'late') {
       await running.stop()
     }
@@ -135,11 +139,14 @@ export function keep(options: KeeperOptions): Keeper {
     started: first.promise,
     async restart() {
       restarting = true
+      again = Promise.withResolvers()
       wake()
       await current?.stop()
+      return again.promise
     },
     async stop() {
       stopping = true
+      again.resolve(false)
       wake()
       await current?.stop()
       // A preparation (a download, a first import) is not waited for; what it runs ends with the guard.

@@ -1,7 +1,7 @@
 import { type AppName, healthPortOf } from '@banking/contracts'
 import { appFolders } from './apps.ts'
 import { type Part, type PartName, partNames } from './parts/part.ts'
-import type { Ports } from './ports.ts'
+import { mostReplicas, type Ports } from './ports.ts'
 
 /** What to run, and where. */
 export type Plan = {
@@ -12,6 +12,8 @@ export type Plan = {
   ports: Ports
   parts: readonly PartName[]
   apps: readonly AppName[]
+  /** Processes of the edge; more than one stand behind a round-robin at its port. */
+  replicas: number
   /** Lifetime of access tokens, where it is not the realm's own. */
   tokenSeconds?: number | undefined
   rotate: boolean
@@ -34,13 +36,37 @@ export function chosen(root: string, names: readonly string[]): { parts: PartNam
   return { parts: partNames.filter(name => parts.has(name)), apps: wanted.map(({ name }) => name) }
 }
 
+/** One process of an app: the app itself, or one of its replicas (`bff-1`). */
+export type Instance = { name: string; port: number }
+
+/** The processes that a plan runs for an app. */
+export function instancesOf({ ports, replicas }: Plan, app: AppName): Instance[] {
+  if (app !== 'bff' || replicas === 1) return [{ name: app, port: ports.apps[app] ?? 0 }]
+  return ports.replicas.slice(0, replicas).map((port, index) => ({ name: `${app}-${index + 1}`, port }))
+}
+
+/**
+ * Reads `bff=3`.
+ * @throws Error that says what may be written
+ */
+export function readReplicas(value: string | undefined): number | undefined {
+  if (value === undefined) return undefined
+  const [, app, count] = /^([a-z]+)=(\d+)$/.exec(value) ?? []
+  const replicas = Number(count)
+  if (app === undefined || replicas < 1 || replicas > mostReplicas)
+    throw new Error(`--replicas needs bff=<1 to ${mostReplicas}>, for example bff=3, not ${value}.`)
+  if (app !== 'bff') throw new Error(`--replicas knows bff alone: ${app} runs as one process here.`)
+  return replicas
+}
+
 /** Ports by who needs them. */
 export function wantedPorts(plan: Plan, parts: readonly Part[]): Map<number, string> {
   const wanted = new Map<number, string>()
   for (const part of parts) for (const port of part.ports) wanted.set(port, part.name)
   for (const name of plan.apps) {
-    const port = plan.ports.apps[name] ?? 0
-    wanted.set(port, name).set(healthPortOf(port), `${name} (health)`)
+    wanted.set(plan.ports.apps[name] ?? 0, name)
+    for (const { name: instance, port } of instancesOf(plan, name))
+      wanted.set(port, instance).set(healthPortOf(port), `${instance} (health)`)
   }
   return wanted
 }

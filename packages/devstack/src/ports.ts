@@ -15,7 +15,12 @@ export type Ports = {
   keycloakManagement: number
   /** Public port by app; health and metrics are at +1000. */
   apps: Readonly<Record<string, number>>
+  /** Of the edge's replicas; the round-robin in front of them has the app's own port. */
+  replicas: readonly number[]
 }
+
+/** The most replicas that have a port of their own. */
+export const mostReplicas = 9
 
 /** The fixed ports of `dev`: below 32768, where the system's own short-lived ports begin. */
 export const developmentPorts: Ports = {
@@ -26,6 +31,7 @@ export const developmentPorts: Ports = {
   keycloak: 8180,
   keycloakManagement: 8190,
   apps: Object.fromEntries(apps.map(({ name, port }) => [name, port])),
+  replicas: Array.from({ length: mostReplicas }, (_, index) => 3201 + index),
 }
 
 /** Ports that are free now, for a stack beside another one. */
@@ -43,6 +49,8 @@ export async function freePorts(): Promise<Ports> {
   }
   const byApp: Record<string, number> = {}
   for (const { name } of apps) byApp[name] = await free(healthPortOf(0))
+  const replicas: number[] = []
+  while (replicas.length < mostReplicas) replicas.push(await free(healthPortOf(0)))
   return {
     postgres: await free(0),
     redis: await free(0),
@@ -51,6 +59,7 @@ export async function freePorts(): Promise<Ports> {
     keycloak: await free(0),
     keycloakManagement: await free(0),
     apps: byApp,
+    replicas,
   }
 }
 

@@ -17,7 +17,7 @@ import {
 import { postgresPart, provideDatabase, removeCluster } from './parts/postgres.ts'
 import { redisPart } from './parts/redis.ts'
 import { seed } from './people.ts'
-import { type Plan, wantedPorts } from './plan.ts'
+import { instancesOf, type Plan, wantedPorts } from './plan.ts'
 import { claimPorts } from './ports.ts'
 import { type Guard, startGuard } from './process.ts'
 import { provideRealm, readRealm, tuneRealm } from './realm.ts'
@@ -120,17 +120,18 @@ async function startGuarded(plan: Plan, screen: Terminal, guard: Guard): Promise
     logins: seed.people.map(({ username, roles, note }) => ({ username, password: developmentPassword, roles, note })),
     admin: { username: keycloak.administrator.username, password: keycloak.administrator.password },
     flags: {
-      replicas: 1,
+      replicas: plan.replicas,
       tokenSeconds: plan.tokenSeconds ?? Number(realm?.document['accessTokenLifespan'] ?? 300),
       rotate: plan.rotate,
     },
     pid: process.pid,
   }
+  const processes = folders.reduce((count, { name }) => count + instancesOf(plan, name).length, 0)
   let writing = Promise.resolve()
   const publish = () => {
     status.ready =
       status.parts.length === parts.length &&
-      status.apps.length === folders.length &&
+      status.apps.length === processes &&
       [...status.parts, ...status.apps].every(({ readyMs }) => readyMs > 0)
     writing = writing.then(() => writeStatus(plan.state, status))
   }

@@ -2,8 +2,9 @@ import { healthPortOf } from '@banking/contracts'
 import { type AppFolder, appProgram, provideData, type Surroundings, webBuild } from './apps.ts'
 import { type Keeper, keep } from './keeper.ts'
 import { type Origin, type Part, type PartName, partNames } from './parts/part.ts'
-import type { Plan } from './plan.ts'
+import { type Instance, instancesOf, type Plan } from './plan.ts'
 import { complete, type Guard } from './process.ts'
+import { startRoundRobin } from './round-robin.ts'
 import type { AppStatus, PartStatus, Status } from './status.ts'
 import type { Terminal } from './terminal.ts'
 import { watchSources } from './watch.ts'
@@ -71,18 +72,20 @@ export async function startPart(scene: Scene, part: Part): Promise<void> {
   screen.progress(part.name, `${[origin.program, origin.version].join(' ').trim()} is ready after ${row.readyMs} ms`)
 }
 
-/** Starts an app after its parts and, for the BFF, after the pages are built. */
+/** Starts an app's processes after its parts and, for the BFF, after the pages are built. */
 export async function startApp(scene: Scene, app: AppFolder, web: Promise<void>): Promise<void> {
   const { guard, place, plan, screen, signal } = scene
-  const port = plan.ports.apps[app.name] ?? 0
-  const row: AppStatus = {
-    name: app.name,
-    url: app.name === 'bff' ? place.origin : `http://127.0.0.1:${port}`,
-    healthUrl: `http://127.0.0.1:${healthPortOf(port)}`,
-    pid: 0,
-    readyMs: 0,
-  }
-  scene.status.apps.push(row)
+  const instances = instancesOf(plan, app.name).map(instance => {
+    const row: AppStatus = {
+      name: instance.name,
+      url: instance.name === 'bff' ? place.origin : `http://127.0.0.1:${instance.port}`,
+      healthUrl: `http://127.0.0.1:${healthPortOf(instance.port)}`,
+      pid: 0,
+      readyMs: 0,
+    }
+    return { instance, row }
+  })
+  scene.status.apps.push(...instances.map(({ row }) => row))
   // Keycloak takes longest and is asked for its keys with the first token only.
   await scene.ready(app.needs.filter(name => name !== 'keycloak'))
   if (app.name === 'bff') await web
@@ -90,10 +93,41 @@ export async function startApp(scene: Scene, app: AppFolder, web: Promise<void>)
   const data = { superuser: scene.superuser, place, seedFile: scene.seedFile, state: plan.state }
   await provideData(guard, app, data, onLine)
   if (signal.aborted) return
+  if (instances.length > 1) {
+    const backends = instances.map(({ instance, row }) => ({ port: instance.port, healthUrl: row.healthUrl }))
+    const balancer = await startRoundRobin(plan.ports.apps[app.name] ?? 0, backends)
+    signal.addEventListener('abort', () => void balancer.close(), { once: true })
+  }
+  const keepers = instances.map(({ instance, row }) => keepInstance(scene, app, instance, row))
+  if (plan.watch) {
+    const restart = async () => {
+      onLine('A source changed: starting it again.')
+      await provideData(guard, app, data, onLine)
+      // One after the other: what is asked meanwhile goes to the rest, which stay as they are if the first fails.
+      for (const keeper of keepers) if (!(await keeper.restart())) return
+    }
+    watchSources(plan.root, app, { signal, onChange: restart, onError: error => onLine(error.message) })
+  }
+  await Promise.all(
+    keepers.map(({ started }, index) =>
+      started.catch(cause => {
+        throw new Error(`The app ${instances[index]?.instance.name} did not start. ${(cause as Error).message}`, {
+          cause,
+        })
+      }),
+    ),
+  )
+}
+
+/** Keeps one process of an app running, and its row of the status file true. */
+function keepInstance(scene: Scene, app: AppFolder, instance: Instance, row: AppStatus): Keeper {
+  const { guard, place, screen } = scene
+  const { name } = instance
+  const onLine = (line: string) => screen.log(name, line)
   const keeper = keep({
     guard,
-    name: app.name,
-    program: () => appProgram(app, place),
+    name,
+    program: () => appProgram(app, instance, place),
     answers: async () => {
       const answer = await fetch(`${row.healthUrl}/ready`, { signal: AbortSignal.timeout(2_000) })
       await answer.body?.cancel()
@@ -105,22 +139,12 @@ export async function startApp(scene: Scene, app: AppFolder, web: Promise<void>)
     onChange: ({ pid, ready, readyMs }) => {
       Object.assign(row, { pid, readyMs })
       scene.publish()
-      if (ready) screen.progress(app.name, `is ready after ${readyMs} ms`)
+      if (ready) screen.progress(name, `is ready after ${readyMs} ms`)
     },
     say: onLine,
   })
-  scene.keepers.push({ name: app.name, keeper })
-  if (plan.watch) {
-    const restart = async () => {
-      onLine('A source changed: starting it again.')
-      await provideData(guard, app, data, onLine)
-      await keeper.restart()
-    }
-    watchSources(plan.root, app, { signal, onChange: restart, onError: error => onLine(error.message) })
-  }
-  await keeper.started.catch(cause => {
-    throw new Error(`The app ${app.name} did not start. ${(cause as Error).message}`, { cause })
-  })
+  scene.keepers.push({ name, keeper })
+  return keeper
 }
 
 /** Builds the pages unless what was built is newer than their sources. */

@@ -5,7 +5,7 @@ import { developmentState, root, untilAsked } from './dev.ts'
 import { type Flag, help, readFlags } from './flags.ts'
 import { type PartName, partNames } from './parts/part.ts'
 import { removeCluster } from './parts/postgres.ts'
-import { chosen, type Plan } from './plan.ts'
+import { chosen, type Plan, readReplicas } from './plan.ts'
 import { freePorts } from './ports.ts'
 import { type Guard, ignoreBrokenPipe, run, startGuard } from './process.ts'
 import { type Missing, type Stack, startStack } from './stack.ts'
@@ -13,7 +13,10 @@ import { readStatus, statusFile } from './status.ts'
 import { createTally, type TestResult } from './tally.ts'
 import { readable, type Terminal, terminal } from './terminal.ts'
 
-const flags: Record<string, Flag> = { help: { text: 'this text' } }
+const flags: Record<string, Flag> = {
+  replicas: { value: 'bff=N', text: 'processes of the edge (default: bff=3)' },
+  help: { text: 'this text' },
+}
 
 const usage = `Starts the bank beside whatever else runs, with fresh data and ports of its own, and runs its tests.
 
@@ -37,9 +40,9 @@ export async function main(args: readonly string[]): Promise<void> {
   const screen = terminal()
   ignoreBrokenPipe(process.stdout, process.stderr)
   try {
-    const { switches, rest } = readFlags(args, flags)
+    const { switches, values, rest } = readFlags(args, flags)
     if (switches.has('help')) return screen.say(help(usage, flags))
-    process.exitCode = await runAll(rest, screen)
+    process.exitCode = await runAll(rest, readReplicas(values.get('replicas')) ?? 3, screen)
   } catch (error) {
     screen.say(screen.style('red', (error as Error).message))
     screen.say('0 passed, 1 failed')
@@ -49,7 +52,7 @@ export async function main(args: readonly string[]): Promise<void> {
 }
 
 /** @returns the exit code */
-async function runAll(globs: readonly string[], screen: Terminal): Promise<number> {
+async function runAll(globs: readonly string[], replicas: number, screen: Terminal): Promise<number> {
   const end = untilAsked()
   const files = globSync(globs.length > 0 ? [...globs] : [...suites, ...journeys], { cwd: root })
     .map(file => relative(root, resolve(root, file)))
@@ -60,7 +63,7 @@ async function runAll(globs: readonly string[], screen: Terminal): Promise<numbe
 
   const given = process.env['STACK']
   const { stack, state } =
-    given === undefined ? await provide(files, globs.length > 0, screen) : { stack: undefined, state: '' }
+    given === undefined ? await provide(files, globs.length > 0, replicas, screen) : { stack: undefined, state: '' }
   const missing = stack?.missing ?? []
   const results: TestResult[] = []
   let asked = false
@@ -110,6 +113,7 @@ const skipped = (file: string, missing: readonly Missing[]): TestResult => ({
 async function provide(
   files: readonly string[],
   isSelection: boolean,
+  replicas: number,
   screen: Terminal,
 ): Promise<{ stack: Stack; state: string }> {
   const isTaken = readStatus(statusFile(usualState)) !== undefined
@@ -121,6 +125,7 @@ async function provide(
     state,
     ports: await freePorts(),
     ...names,
+    replicas,
     rotate: false,
     watch: false,
     tolerant: true,

@@ -7,6 +7,7 @@ import t from 'tap'
 import { help, readFlags } from '../src/flags.ts'
 import { cached } from '../src/parts/artifacts.ts'
 import type { Site } from '../src/parts/part.ts'
+import { instancesOf, type Plan, wantedPorts } from '../src/plan.ts'
 import { claimPorts, developmentPorts, freePorts, isFree } from '../src/ports.ts'
 import { readStatus, type Status, statusFile, writeStatus } from '../src/status.ts'
 import { createTally } from '../src/tally.ts'
@@ -40,10 +41,33 @@ t.test('a token lifetime that is no whole number of seconds is refused', async t
   }
 })
 
+t.test('replicas of anything but the edge, or of no sensible number, are refused', async t => {
+  for (const value of ['3', 'bff', 'bff=0', 'bff=10', 'bff=-1', 'bff=three', 'bff=3,payment=2']) {
+    const { status, stdout } = command('dev', `--replicas=${value}`)
+    t.equal(status, 1, value)
+    t.match(stdout, `--replicas needs bff=<1 to 9>, for example bff=3, not ${value}.`)
+  }
+  const { status, stdout } = command('dev', '--replicas', 'payment=2')
+  t.equal(status, 1)
+  t.match(stdout, '--replicas knows bff alone: payment runs as one process here.')
+})
+
+t.test('replicas have names and ports of their own, and one process has the app’s', async t => {
+  const plan = { ports: developmentPorts, replicas: 3, apps: ['bff'] } as unknown as Plan
+  t.same(instancesOf(plan, 'bff'), [
+    { name: 'bff-1', port: 3201 },
+    { name: 'bff-2', port: 3202 },
+    { name: 'bff-3', port: 3203 },
+  ])
+  t.same([...wantedPorts(plan, []).keys()], [3000, 3201, 4201, 3202, 4202, 3203, 4203])
+  t.same(instancesOf({ ...plan, replicas: 1 }, 'bff'), [{ name: 'bff', port: 3000 }])
+  t.same(instancesOf(plan, 'payment'), [{ name: 'payment', port: 3030 }])
+})
+
 t.test('--help names every flag and exits with 0', async t => {
   const { status, stdout } = command('dev', '--help')
   t.equal(status, 0)
-  for (const flag of ['--only', '--ci', '--reset', '--token-seconds', '--rotate']) t.match(stdout, flag)
+  for (const flag of ['--only', '--ci', '--reset', '--token-seconds', '--rotate', '--replicas']) t.match(stdout, flag)
 })
 
 t.test('the tools say how to start the bank when it does not run', async t => {
@@ -88,8 +112,8 @@ t.test('a taken port is named with its owner and the remedy', async t => {
 })
 
 t.test('free ports are free, different, and below the short-lived ones', async t => {
-  const { apps: byApp, ...parts } = await freePorts()
-  const all = [...Object.values(parts), ...Object.values(byApp).flatMap(port => [port, port + 1000])]
+  const { apps: byApp, replicas, ...parts } = await freePorts()
+  const all = [...Object.values(parts), ...[...Object.values(byApp), ...replicas].flatMap(port => [port, port + 1000])]
   t.equal(new Set(all).size, all.length)
   for (const port of all) {
     t.ok(port < 32_768)
