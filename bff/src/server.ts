@@ -26,6 +26,7 @@ await start(async () => {
     host: config.host,
     port: config.port,
     healthPort: config.healthPort,
+    drainDelay: config.drainDelay,
     logger,
     metrics,
     checks: [

@@ -144,6 +144,7 @@ t.test('starts without its provider, is ready with Redis alone, and stops cleanl
     ...(await environment(t)),
     PORT: String(port),
     HEALTH_PORT: String(healthPort),
+    DRAIN_DELAY: '0',
     PUBLIC_ORIGIN: 'http://localhost:3000',
     ISSUER: 'http://127.0.0.1:1/realms/banking',
     REDIS_URL: parts(t, 'redis').redis,

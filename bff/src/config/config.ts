@@ -13,6 +13,8 @@ export type BffConfig = {
   host: string
   port: number
   healthPort: number
+  /** ms that it still accepts connections after it was told to stop, until whoever balances has noticed. */
+  drainDelay: number
   logLevel: string
   /** Scheme, host and port under which browsers reach us. */
   publicOrigin: string
@@ -42,19 +44,9 @@ export type BffConfig = {
 const upstreamNames = apps.map(({ name }) => name).filter(name => name !== 'bff')
 const variableOf = (name: AppName) => `UPSTREAM_${name.toUpperCase()}`
 
-const Environment = Type.Object({
-  ...listening('bff'),
-  PUBLIC_ORIGIN: Type.String(),
-  ISSUER: Type.String(),
-  CLIENT_ID: Type.String({ minLength: 1 }),
-  CLIENT_KEY_FILE: Type.String({ minLength: 1 }),
-  SESSION_KEY_FILE: Type.String({ minLength: 1 }),
-  REDIS_URL: Type.String(),
-  ...Object.fromEntries(upstreamNames.map(name => [variableOf(name), Type.Optional(Type.String())])),
-})
-
 /** What holds where nothing else is said. Realm settings count on the idle time: the provider's is this plus one access token and a minute. */
 export const defaults = {
+  drainDelay: 5_000,
   session: { idle: 15 * 60_000, absolute: 8 * 60 * 60_000, perUser: 20 },
   cookie: { name: '__Host-session', sameSite: 'strict' },
   limits: { perSession: { perSecond: 100, burst: 400 }, perAddress: { perSecond: 20, burst: 200 } },
@@ -63,6 +55,18 @@ export const defaults = {
   events: undefined,
   brand: { name: 'Banking Local' },
 } as const
+
+const Environment = Type.Object({
+  ...listening('bff'),
+  DRAIN_DELAY: Type.Integer({ default: defaults.drainDelay, minimum: 0, maximum: 60_000 }),
+  PUBLIC_ORIGIN: Type.String(),
+  ISSUER: Type.String(),
+  CLIENT_ID: Type.String({ minLength: 1 }),
+  CLIENT_KEY_FILE: Type.String({ minLength: 1 }),
+  SESSION_KEY_FILE: Type.String({ minLength: 1 }),
+  REDIS_URL: Type.String(),
+  ...Object.fromEntries(upstreamNames.map(name => [variableOf(name), Type.Optional(Type.String())])),
+})
 
 /**
  * Reads the configuration of the bank's own edge.
@@ -95,9 +99,11 @@ export function readConfig(env: NodeJS.ProcessEnv): BffConfig {
   }
   if (wrong.length > 0 || sessionKeys === undefined) throw new ConfigError(wrong)
   return Object.freeze<BffConfig>({
+    ...defaults,
     host: values.HOST,
     port: values.PORT,
     healthPort: values.HEALTH_PORT,
+    drainDelay: values.DRAIN_DELAY,
     logLevel: values.LOG_LEVEL,
     publicOrigin: values.PUBLIC_ORIGIN,
     provider: {
@@ -109,7 +115,6 @@ export function readConfig(env: NodeJS.ProcessEnv): BffConfig {
       scope: 'openid',
       pushedRequests: 'required',
     },
-    ...defaults,
     sessionKeys,
     redis: { url: values.REDIS_URL },
     upstreams: bankUpstreams(origins),

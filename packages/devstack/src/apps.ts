@@ -55,6 +55,7 @@ const nodeArguments = ['--enable-source-maps']
 
 /** How a process of an app is started: its environment says everything it needs to know. */
 export async function appProgram(app: AppFolder, { name, port }: Instance, place: Surroundings): Promise<Program> {
+  const isReplica = name !== app.name
   const common = {
     HOST: '127.0.0.1',
     PORT: String(port),
@@ -66,7 +67,8 @@ export async function appProgram(app: AppFolder, { name, port }: Instance, place
     // Half a second less of compiling at each restart.
     NODE_COMPILE_CACHE: place.compileCache,
   }
-  const own = app.name === 'bff' ? await edgeEnvironment(place) : await serviceEnvironment(app.name, place, app.name)
+  const own =
+    app.name === 'bff' ? await edgeEnvironment(place, isReplica) : await serviceEnvironment(app.name, place, app.name)
   return {
     name,
     command: process.execPath,
@@ -85,13 +87,15 @@ async function serviceEnvironment(name: AppName, place: Surroundings, role: stri
   }
 }
 
-async function edgeEnvironment(place: Surroundings): Promise<Record<string, string>> {
+async function edgeEnvironment(place: Surroundings, isReplica: boolean): Promise<Record<string, string>> {
   await clientKeys(place.keys, 'bff')
   const upstreams = Object.entries(place.ports.apps)
     .filter(([name]) => name !== 'bff')
     .map(([name, port]) => [`UPSTREAM_${name.toUpperCase()}`, `http://127.0.0.1:${port}`])
   return {
     PUBLIC_ORIGIN: place.origin,
+    // The round-robin looks five times a second; without one nobody needs to notice.
+    DRAIN_DELAY: isReplica ? '1000' : '0',
     CLIENT_ID: webClient,
     CLIENT_KEY_FILE: join(place.keys, 'bff.json'),
     SESSION_KEY_FILE: await sealingKeyFile(place.keys, 'session'),

@@ -29,7 +29,18 @@ export const publicKeys = ({ keys }: KeySet): KeySet => ({
   keys: keys.map(({ d: _secret, ...key }) => key as JWK),
 })
 
-async function provided(file: string, make: () => Promise<unknown>): Promise<unknown> {
+/** What is being made now: replicas start together, and must not each get a key of its own. */
+const making = new Map<string, Promise<unknown>>()
+
+function provided(file: string, make: () => Promise<unknown>): Promise<unknown> {
+  const known = making.get(file)
+  if (known !== undefined) return known
+  const made = readOrMake(file, make).finally(() => making.delete(file))
+  making.set(file, made)
+  return made
+}
+
+async function readOrMake(file: string, make: () => Promise<unknown>): Promise<unknown> {
   try {
     return JSON.parse(await readFile(file, 'utf8'))
   } catch (error) {

@@ -114,7 +114,7 @@ t.test('every byte arrives both ways, whoever ends first and however slowly it i
     t,
     await backend(t, 'big', socket => {
       // The whole answer and its end are written long before they are read.
-      socket.on('data', chunk => received.push(chunk)).once('end', () => socket.end(big))
+      socket.on('data', chunk => received.push(chunk as Buffer)).once('end', () => socket.end(big))
     }),
   )
   const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })

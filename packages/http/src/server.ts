@@ -84,7 +84,8 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     keepAliveTimeout: 72_000,
     routerOptions: { ignoreTrailingSlash: false, caseSensitive: true, maxParamLength: 200 },
     forceCloseConnections: 'idle',
-    return503OnClosing: true,
+    // Who is still connected while we stop is answered like everybody else.
+    return503OnClosing: false,
     genReqId: request => {
       const given = request.headers['x-request-id']
       const isKept = options.continueTrace !== false && typeof given === 'string' && requestIdPattern.test(given)
