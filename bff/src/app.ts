@@ -44,8 +44,9 @@ export async function buildApp(dependencies: Dependencies): Promise<{ app: Serve
   const now = dependencies.now ?? Date.now
   const headers = securityHeaders(config.provider.issuer, publicOrigin.startsWith('https:'))
 
-  const store = createSessionStore(redis)
-  const sessions = createSessions({ store, keys: sessionKeys, provider, times: config.session, logger, metrics, now })
+  const { perUser, ...times } = config.session
+  const store = createSessionStore(redis, times.absolute)
+  const sessions = createSessions({ store, keys: sessionKeys, provider, times, perUser, logger, metrics, now })
   const exchange = createExchange({ store, keys: sessionKeys, provider, sessions, logger, metrics, now })
   const streams = createStreams({ sessions, logger, metrics })
   const login = createLogin({ transactions: createLoginTransactions(redis, sessionKeys, now), provider })

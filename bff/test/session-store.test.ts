@@ -13,6 +13,8 @@ async function connected(t: Test, address = url): Promise<Redis> {
   return redis
 }
 
+const absolute = 8 * 60 * 60_000
+
 const isThere = (redis: Redis): Promise<boolean> =>
   redis.check().then(
     () => true,
@@ -25,7 +27,7 @@ async function answers(redis: Redis): Promise<void> {
 
 /** Redis has no clock that could be moved, but every key that may pass away has its time left. */
 async function advance(redis: Redis, id: string, ms: number): Promise<void> {
-  for (const space of ['s', 'i', 'x', 'e']) {
+  for (const space of ['s', 'i', 'x', 'e', 'l', 'c']) {
     const key = `${space}:{${id}}`
     const left = Number(await redis.run('PTTL', key))
     if (left === -1) throw new Error(`${key} never passes away`)
@@ -37,9 +39,9 @@ async function advance(redis: Redis, id: string, ms: number): Promise<void> {
 void sessionStoreConformance(t, async t => {
   const redis = await connected(t)
   return {
-    store: createSessionStore(redis),
-    other: createSessionStore(await connected(t)),
-    unreachable: createSessionStore(await connected(t, 'redis://127.0.0.1:1')),
+    store: createSessionStore(redis, absolute),
+    other: createSessionStore(await connected(t), absolute),
+    unreachable: createSessionStore(await connected(t, 'redis://127.0.0.1:1'), absolute),
     advance: (id, ms) => advance(redis, id, ms),
   }
 })

@@ -361,10 +361,11 @@ t.test('a request that read the session before it was refreshed does not refresh
   const authentication = await readClientAuthentication(config.provider.credential, logger)
   const now = () => Date.now() + 6 * minute
   const sessions = createSessions({
-    store: createSessionStore(redis),
+    store: createSessionStore(redis, config.session.absolute),
     keys: config.sessionKeys,
     provider: createProvider({ ...config.provider, authentication, publicOrigin: origin, logger, now }),
     times: config.session,
+    perUser: config.session.perUser,
     logger,
     metrics: createMetrics('bff'),
     now,

@@ -47,7 +47,7 @@ const variableOf = (name: AppName) => `UPSTREAM_${name.toUpperCase()}`
 /** What holds where nothing else is said. Realm settings count on the idle time: the provider's is this plus one access token and a minute. */
 export const defaults = {
   drainDelay: 5_000,
-  session: { idle: 15 * 60_000, absolute: 8 * 60 * 60_000, perUser: 20 },
+  session: { idle: 15 * 60_000, absolute: 8 * 60 * 60_000, perUser: 10 },
   cookie: { name: '__Host-session', sameSite: 'strict' },
   limits: { perSession: { perSecond: 100, burst: 400 }, perAddress: { perSecond: 20, burst: 200 } },
   trustedProxies: [],

@@ -49,11 +49,14 @@ export default async function callback(app: Server, options: CallbackOptions): P
         throw asLoginProblem(error)
       }
       // The provider's own session is older than ours may get: the person must prove again who they are.
-      if (result.person.authTime + options.absolute - options.now() < worthwhile) {
+      const isOld = result.person.authTime + options.absolute - options.now() < worthwhile
+      const device = (request.headers['user-agent'] ?? '').slice(0, 200)
+      const begun = isOld ? 'again' : await sessions.begin({ ...result, device }, transaction.replaces)
+      if (begun === 'again') {
         if (restarted) throw problem('login_failed', 'The identity provider did not ask you to sign in again.')
         return restart(request, reply, transaction, true)
       }
-      setSessionCookie(reply, await sessions.begin(result, transaction.replaces))
+      setSessionCookie(reply, begun.cookie)
       request.log.info('logged in')
       return reply.redirect(transaction.returnTo, 302)
     },

@@ -1,8 +1,9 @@
 import { type Problem, problem } from '@banking/contracts'
 import type { Logger, Metrics } from '@banking/telemetry'
 import { type Person, type Provider, ProviderError, type Tokens } from '../provider/oidc.ts'
+import { createRegister, type Register, type SessionSummary } from './register.ts'
 import { type Identity, identityOf, newCookieValue, type SealingKeys, seal, unseal } from './seal.ts'
-import type { EndReason, SessionStore } from './session-store.ts'
+import type { EndReason, Group, SessionStore } from './session-store.ts'
 import { singleFlight } from './single-flight.ts'
 
 /** Durations of a session, in ms. */
@@ -36,8 +37,19 @@ type Lookup = { session: Session } | { over: EndReason | 'none' }
 
 /** The life of sessions: begun at a login, kept alive by what a person does, refreshed, ended. */
 export type Sessions = {
-  /** @returns the value of the session cookie: always a new one */
-  begin(login: { tokens: Tokens; person: Person }, replaces: string | undefined): Promise<string>
+  /**
+   * Begins a session and ends the one it replaces.
+   *
+   * @param login.device what the person will know this session by
+   * @returns the value of the session cookie, always a new one; or `again` when a logout covers this login, since the
+   * person proved who they are before it: let them do so anew, once (`prompt=login`)
+   */
+  begin(
+    login: { tokens: Tokens; person: Person; device: string },
+    replaces: string | undefined,
+  ): Promise<{ cookie: string } | 'again'>
+  /** The session of a cookie that was looked up a moment ago and has not changed since, if it is alive. */
+  cached(cookie: string): Session | undefined
   /** @throws Problem `sessions_unavailable` when the store cannot say: that is not "logged out" */
   find(cookie: string | undefined): Promise<Lookup>
   /** Whether the session of this id still lives, for those who hold a stream and no cookie. */
@@ -51,11 +63,22 @@ export type Sessions = {
    * @param rejected an access token that the provider no longer accepts, whatever its `expiresAt`
    */
   fresh(session: Session, rejected?: string): Promise<Session>
-  /** Deletes the session here; the provider is told by `revoke`. */
+  /**
+   * Deletes the session here; the provider is told by `revoke`. `ended`, a person's sign-out, ends all of its session
+   * at the provider and leaves a tombstone.
+   */
   end(session: Session, reason: EndReason): Promise<void>
+  /** Live sessions of a person, the newest first. */
+  list(sub: string): Promise<SessionSummary[]>
+  /** Ends a session by its id if it is this person's, with all of its session at the provider. */
+  endOne(sub: string, id: string): Promise<boolean>
+  /** Ends all sessions of this person but this one. @returns how many */
+  endOthers(session: Session): Promise<number>
+  /** Ends every session of a person, or of a session at the provider, those of logins under way included. @returns how many */
+  endBy(group: Group): Promise<number>
   /** Tells the provider that the refresh token is not needed any more; best effort. */
   revoke(session: Session): Promise<void>
-  /** Calls back with the id of each session that ends in this process. */
+  /** Calls back with the id of each session that ends by this process. */
   onEnd(listener: (id: string) => void): void
 }
 
@@ -82,6 +105,8 @@ export type SessionsOptions = {
   keys: SealingKeys
   provider: Provider
   times: SessionTimes
+  /** Sessions that one person may have; a new one pushes the oldest out. */
+  perUser: number
   logger: Logger
   metrics: Metrics
   now: () => number
@@ -113,10 +138,20 @@ export function createSessions(options: SessionsOptions): Sessions {
   const reasonOf = (session: Session): EndReason | undefined =>
     now() >= session.expiresAt ? 'absolute' : now() - session.lastSeenAt >= times.idle ? 'idle' : undefined
 
-  const end: Sessions['end'] = async ({ id }, reason) => {
-    notBefore.delete(id)
-    if (await store.end(id, reason)) over.inc({ reason })
-    for (const listener of listeners) listener(id)
+  const register: Register = createRegister({
+    store,
+    keys,
+    perUser: options.perUser,
+    now,
+    onEnd(id, reason) {
+      notBefore.delete(id)
+      if (reason !== undefined) over.inc({ reason })
+      for (const listener of listeners) listener(id)
+    },
+  })
+  const end: Sessions['end'] = async ({ id, person: { sid } }, reason) => {
+    if (reason === 'ended' && sid !== undefined) await register.endAll({ sid }, reason)
+    else await register.endRecord(id, reason)
   }
 
   const revoke: Sessions['revoke'] = async ({ tokens }) => {
@@ -132,7 +167,7 @@ export function createSessions(options: SessionsOptions): Sessions {
   const save = async (before: Session, after: Session): Promise<Session> => {
     for (let tries = 1; ; tries++) {
       try {
-        if (await store.replace(before.id, before.version, sealRecord(recordOf(after), before))) break
+        if (await store.replace(before.id, before.version, sealRecord(recordOf(after), before), '')) break
         const current = await load(before)
         if ('over' in current) {
           // Logged out while the provider was asked: the logout wins, and the new tokens must not outlive it.
@@ -158,7 +193,7 @@ export function createSessions(options: SessionsOptions): Sessions {
     if (refreshToken === undefined) {
       // Without a refresh token the session lasts as long as its access token.
       if (now() < current.tokens.expiresAt && rejected === undefined) return current
-      await end(current, 'ended')
+      await register.endRecord(current.id, 'ended')
       throw loginRequired('ended')
     }
     const asked = now()
@@ -174,7 +209,7 @@ export function createSessions(options: SessionsOptions): Sessions {
       const latest = await load(session)
       if (!('over' in latest) && latest.version !== current.version) return latest
       logger.info('session ended: its refresh token is no longer good')
-      await end(current, 'ended')
+      await register.endRecord(current.id, 'ended')
       throw loginRequired('ended')
     }
     refreshes.inc({ outcome: 'refreshed' })
@@ -189,19 +224,21 @@ export function createSessions(options: SessionsOptions): Sessions {
     session.tokens.accessToken === rejected || now() >= renewalOf(session.issuedAt, session.tokens.expiresAt)
 
   return {
-    async begin({ tokens, person }, replaces) {
+    async begin({ tokens, person, device }, replaces) {
       const cookie = newCookieValue()
       const identity = identityOf(cookie)
       if (identity === undefined) throw new Error('a fresh cookie value has an identity')
       const at = now()
       const expiresAt = person.authTime + times.absolute
       const record: SessionRecord = { person, tokens, issuedAt: at, createdAt: at, expiresAt }
-      if (replaces !== undefined && (await store.end(replaces, 'ended')))
-        for (const listener of listeners) listener(replaces)
-      await store.create(identity.id, sealRecord(record, identity), { now: at, idle: times.idle, expiresAt })
+      if (replaces !== undefined) await register.endRecord(replaces, 'ended')
+      const content = { sealed: sealRecord(record, identity), device, owner: person, authTime: person.authTime }
+      if (!(await register.enter(identity.id, content, { now: at, idle: times.idle, expiresAt }))) return 'again'
       begun.inc()
-      return cookie
+      return { cookie }
     },
+
+    cached: () => undefined,
 
     async find(cookie) {
       if (cookie === undefined) return { over: 'none' }
@@ -244,6 +281,10 @@ export function createSessions(options: SessionsOptions): Sessions {
     },
 
     end,
+    list: register.list,
+    endOne: register.endOne,
+    endOthers: ({ id, person }) => register.endOthers(id, person),
+    endBy: group => register.endAll(group, 'revoked'),
     revoke,
     onEnd: listener => void listeners.push(listener),
   }

@@ -1,15 +1,19 @@
 import { randomBytes } from 'node:crypto'
 import type { Test } from 'tap'
 
-type EndReason = 'idle' | 'absolute' | 'ended'
+type EndReason = 'idle' | 'absolute' | 'ended' | 'revoked' | 'limit'
 
 /** The edge's session store, by its shape: a package below the apps cannot name their types. */
 export type SessionStoreShape = {
   find(
     id: string,
   ): Promise<{ version: number; sealed: Buffer; lastSeenAt: number | undefined } | { endedBy: EndReason } | undefined>
-  create(id: string, sealed: Buffer, at: { now: number; idle: number; expiresAt: number }): Promise<void>
-  replace(id: string, version: number, sealed: Buffer): Promise<boolean>
+  create(
+    id: string,
+    content: { sealed: Buffer; summary: Buffer },
+    at: { now: number; idle: number; expiresAt: number },
+  ): Promise<number>
+  replace(id: string, version: number, sealed: Buffer, owner: string): Promise<boolean>
   touch(id: string, now: number, idle: number): Promise<boolean>
   end(id: string, reason: EndReason): Promise<boolean>
   findToken(id: string, audience: string): Promise<Buffer | undefined>
@@ -42,7 +46,11 @@ export async function sessionStoreConformance(
     const id = newId()
     const content = sealed()
     const now = Date.now()
-    await under.store.create(id, content, { now, idle: 15 * minute, expiresAt: now + 8 * hour })
+    await under.store.create(
+      id,
+      { sealed: content, summary: sealed() },
+      { now, idle: 15 * minute, expiresAt: now + 8 * hour },
+    )
     return { ...under, id, content, now }
   }
 
@@ -60,7 +68,7 @@ export async function sessionStoreConformance(
     const id = newId()
     t.equal(await store.find(id), undefined)
     t.equal(await store.touch(id, Date.now(), minute), false)
-    t.equal(await store.replace(id, 1, sealed()), false)
+    t.equal(await store.replace(id, 1, sealed(), ''), false)
     t.equal(await store.saveToken(id, 'a', sealed()), false)
     t.equal(await store.end(id, 'ended'), false)
     t.equal(await store.find(id), undefined, 'and none of that made one')
@@ -69,17 +77,17 @@ export async function sessionStoreConformance(
   await t.test('replaces a session only at the version that was read', async t => {
     const { store, other, id } = await begin(t)
     const second = sealed()
-    t.equal(await store.replace(id, 1, second), true)
-    t.equal(await other.replace(id, 1, sealed()), false, 'the slower writer loses')
+    t.equal(await store.replace(id, 1, second, ''), true)
+    t.equal(await other.replace(id, 1, sealed(), ''), false, 'the slower writer loses')
     const found = await store.find(id)
     t.match(found, { version: 2 })
     t.ok(found && 'sealed' in found && found.sealed.equals(second))
-    t.equal(await other.replace(id, 2, sealed()), true)
+    t.equal(await other.replace(id, 2, sealed(), ''), true)
   })
 
   await t.test('lets exactly one of many writers at the same version win', async t => {
     const { store, other, id } = await begin(t)
-    const writers = Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? store : other).replace(id, 1, sealed()))
+    const writers = Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? store : other).replace(id, 1, sealed(), ''))
     t.equal((await Promise.all(writers)).filter(Boolean).length, 1)
   })
 
@@ -87,7 +95,7 @@ export async function sessionStoreConformance(
     const { store, other, id } = await begin(t)
     await store.saveToken(id, 'payment-service', sealed())
     t.equal(await other.end(id, 'ended'), true)
-    t.equal(await store.replace(id, 1, sealed()), false)
+    t.equal(await store.replace(id, 1, sealed(), ''), false)
     t.equal(await store.touch(id, Date.now(), 15 * minute), false)
     t.equal(await store.saveToken(id, 'payment-service', sealed()), false)
     t.equal(await store.findToken(id, 'payment-service'), undefined)
@@ -133,7 +141,7 @@ export async function sessionStoreConformance(
   await t.test('a refreshed session does not live longer than it was given', async t => {
     const { store, advance, id } = await begin(t)
     await advance(id, 7 * hour)
-    await store.replace(id, 1, sealed())
+    await store.replace(id, 1, sealed(), '')
     await advance(id, 2 * hour)
     t.equal(await store.find(id), undefined)
   })
@@ -141,7 +149,11 @@ export async function sessionStoreConformance(
   await t.test('keeps the tokens of a session apart by audience and by session', async t => {
     const { store, other, id } = await begin(t)
     const second = newId()
-    await store.create(second, sealed(), { now: Date.now(), idle: minute, expiresAt: Date.now() + hour })
+    await store.create(
+      second,
+      { sealed: sealed(), summary: sealed() },
+      { now: Date.now(), idle: minute, expiresAt: Date.now() + hour },
+    )
     const token = sealed()
     t.equal(await store.saveToken(id, 'payment-service', token), true)
     t.ok((await other.findToken(id, 'payment-service'))?.equals(token))
@@ -165,8 +177,9 @@ export async function sessionStoreConformance(
     const now = Date.now()
     const everything: (() => Promise<unknown>)[] = [
       () => unreachable.find(id),
-      () => unreachable.create(id, sealed(), { now, idle: minute, expiresAt: now + hour }),
-      () => unreachable.replace(id, 1, sealed()),
+      () =>
+        unreachable.create(id, { sealed: sealed(), summary: sealed() }, { now, idle: minute, expiresAt: now + hour }),
+      () => unreachable.replace(id, 1, sealed(), ''),
       () => unreachable.touch(id, now, minute),
       () => unreachable.end(id, 'ended'),
       () => unreachable.findToken(id, 'a'),

@@ -1,0 +1,179 @@
+import { type SealingKeys, seal, unseal } from './seal.ts'
+import type { EndReason, Group, SessionStore } from './session-store.ts'
+
+/** What a person is shown of one of their sessions. Times are epoch ms. */
+export type SessionSummary = {
+  id: string
+  createdAt: number
+  lastSeenAt: number
+  expiresAt: number
+  /** What the browser said of itself when the session began. */
+  device: string
+}
+
+/** Who a session belongs to: a person, and a session at the provider where that tells its name. */
+type Owner = { sub: string; sid?: string }
+
+type Summary = Owner & { device: string; createdAt: number; expiresAt: number }
+
+/** Sessions by whom they belong to, found and ended without their cookies. */
+export type Register = {
+  /**
+   * Enters a session: first its record, then in its groups, then a look for tombstones. A logout writes its tombstone
+   * before it reads the groups, so whichever is first, one of the two sees the other.
+   *
+   * @returns false when a logout covers this login: nothing is left of it
+   */
+  enter(
+    id: string,
+    content: { sealed: Buffer; device: string; owner: Owner; authTime: number },
+    at: { now: number; idle: number; expiresAt: number },
+  ): Promise<boolean>
+  /** Live sessions of a person, the newest first. */
+  list(sub: string): Promise<SessionSummary[]>
+  /** Ends every session of a group, those included whose login is under way now. @returns how many there were */
+  endAll(group: Group, reason: EndReason): Promise<number>
+  /** Ends a session with all others of its session at the provider. @returns false when the person has no such session */
+  endOne(sub: string, id: string): Promise<boolean>
+  /** Ends the person's sessions but this one and those it shares its session at the provider with. */
+  endOthers(id: string, owner: Owner): Promise<number>
+  /** Ends one session where it lies, and nothing else. @returns whether there was one */
+  endRecord(id: string, reason: EndReason): Promise<boolean>
+  /** Whether a tombstone covers a session created then. */
+  isBuried(owner: Owner, createdAt: number): Promise<boolean>
+}
+
+/** A summary opens without the cookie: under the server's key alone. */
+const noSecret = Buffer.alloc(0)
+
+export function createRegister(options: {
+  store: SessionStore
+  keys: SealingKeys
+  /** Sessions that one person may have; the oldest make room. */
+  perUser: number
+  now: () => number
+  /** Called for each session that was ended; without a reason it was over before. */
+  onEnd: (id: string, reason: EndReason | undefined) => void
+}): Register {
+  const { store, keys, perUser, now, onEnd } = options
+
+  const read = async (id: string): Promise<(Summary & { lastSeenAt: number }) | undefined> => {
+    const found = await store.summary(id)
+    const plain = found && unseal(found.summary, noSecret, keys, ['summary', id])
+    if (found === undefined || plain === undefined) return undefined
+    return { ...(JSON.parse(plain) as Summary), lastSeenAt: found.lastSeenAt ?? 0 }
+  }
+
+  /** The sessions of a group that still are there; the others are forgotten on the way. */
+  const present = async (
+    group: Group,
+    ids: readonly string[],
+  ): Promise<[string, Summary & { lastSeenAt: number }][]> => {
+    const summaries = await Promise.all(ids.map(read))
+    await store.strike(
+      group,
+      ids.filter((_, at) => summaries[at] === undefined),
+    )
+    return ids.flatMap((id, at) => {
+      const summary = summaries[at]
+      return summary === undefined ? [] : [[id, summary]]
+    })
+  }
+
+  const endRecord: Register['endRecord'] = async (id, reason) => {
+    const existed = await store.end(id, reason)
+    onEnd(id, existed ? reason : undefined)
+    return existed
+  }
+
+  const endEach = async (ids: Iterable<string>, reason: EndReason): Promise<number> => {
+    const ended = await Promise.all([...ids].map(id => endRecord(id, reason)))
+    return ended.filter(Boolean).length
+  }
+
+  const endAll: Register['endAll'] = async (group, reason) => {
+    await store.bury(group)
+    const ids = await store.entries(group)
+    const count = await endEach(ids, reason)
+    await store.strike(group, ids)
+    await store.settle()
+    return count
+  }
+
+  return {
+    async enter(id, { sealed, device, owner, authTime }, at) {
+      const groups = groupsOf(owner)
+      const summary: Summary = {
+        sub: owner.sub,
+        ...(owner.sid === undefined ? {} : { sid: owner.sid }),
+        device,
+        createdAt: at.now,
+        expiresAt: at.expiresAt,
+      }
+      const content = { sealed, summary: seal(JSON.stringify(summary), noSecret, keys, ['summary', id]) }
+      const createdAt = await store.create(id, content, at)
+      const [entries = []] = await Promise.all(groups.map(group => store.enter(group, id)))
+      const buriedAt = await store.buriedAt(groups)
+      if (buriedAt >= Math.min(authTime, createdAt)) {
+        await store.end(id, 'revoked')
+        return false
+      }
+      if (entries.length > perUser) {
+        const others = await present(
+          { sub: owner.sub },
+          entries.filter(each => each !== id),
+        )
+        const surplus = others.slice(0, Math.max(0, others.length + 1 - perUser)).map(([each]) => each)
+        await endEach(surplus, 'limit')
+        await store.strike({ sub: owner.sub }, surplus)
+      }
+      return true
+    },
+
+    async list(sub) {
+      const group = { sub }
+      const sessions = await present(group, await store.entries(group))
+      return sessions
+        .filter(
+          ([, { lastSeenAt, expiresAt, ...summary }]) => summary.sub === sub && lastSeenAt > 0 && now() < expiresAt,
+        )
+        .map(([id, { createdAt, lastSeenAt, expiresAt, device }]) => ({ id, createdAt, lastSeenAt, expiresAt, device }))
+        .reverse()
+    },
+
+    endAll,
+
+    async endOne(sub, id) {
+      const summary = await read(id)
+      if (summary?.sub !== sub) return false
+      if (summary.sid !== undefined) return (await endAll({ sid: summary.sid }, 'revoked')) > 0
+      const existed = await endRecord(id, 'revoked')
+      await store.settle()
+      return existed
+    },
+
+    async endOthers(id, owner) {
+      const group = { sub: owner.sub }
+      const others = (await present(group, await store.entries(group))).filter(
+        ([each, { sub, sid }]) => each !== id && sub === owner.sub && (sid === undefined || sid !== owner.sid),
+      )
+      const sids = new Set(others.flatMap(([, { sid }]) => (sid === undefined ? [] : [sid])))
+      // One tombstone for each, never one for the person: that would end this session, too.
+      await Promise.all([...sids].map(sid => store.bury({ sid })))
+      const ids = new Set(others.map(([each]) => each))
+      for (const sid of sids) for (const each of await store.entries({ sid })) ids.add(each)
+      const count = await endEach(ids, 'revoked')
+      await store.strike(group, [...ids])
+      await store.settle()
+      return count
+    },
+
+    endRecord,
+
+    async isBuried(owner, createdAt) {
+      return (await store.buriedAt(groupsOf(owner))) >= createdAt
+    },
+  }
+}
+
+const groupsOf = ({ sub, sid }: Owner): [Group, ...Group[]] => [{ sub }, ...(sid === undefined ? [] : [{ sid }])]
