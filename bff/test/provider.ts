@@ -69,6 +69,7 @@ export async function testProvider(
   let kid = 'key-1'
   const hooks: Hooks = {}
   const calls: Record<string, number> = {}
+  const seen: { call: string; url: string; authorization: string | undefined; parameters: URLSearchParams }[] = []
   const issued: string[] = []
   const revoked: string[] = []
   const assertions = new Set<string>()
@@ -90,8 +91,9 @@ export async function testProvider(
   const exchanged = new Map<string, { audience: string; sub: string }>()
   let issuer = ''
   let base = ''
-  const count = (name: string): void => {
-    calls[name] = (calls[name] ?? 0) + 1
+  const count = (call: string, { url = '', headers }: IncomingMessage, parameters = new URLSearchParams()): void => {
+    calls[call] = (calls[call] ?? 0) + 1
+    seen.push({ call, url, authorization: headers.authorization, parameters })
   }
   const secret = (kind: string): string => {
     const value = `${kind}-${randomBytes(24).toString('base64url')}`
@@ -100,13 +102,13 @@ export async function testProvider(
   }
 
   const authenticateBySecret = (request: IncomingMessage, parameters: URLSearchParams): Answer | undefined => {
-    const basic = `Basic ${Buffer.from(`${encodeURIComponent('banking-web-app')}:${encodeURIComponent(settings.secret.value)}`).toString('base64')}`
-    const isRight =
-      settings.secret.by === 'client_secret_basic'
-        ? request.headers.authorization === basic && !parameters.has('client_secret')
-        : request.headers.authorization === undefined &&
-          parameters.get('client_id') === 'banking-web-app' &&
-          parameters.get('client_secret') === settings.secret.value
+    const [scheme, credentials = ''] = request.headers.authorization?.split(' ') ?? []
+    // RFC 6749 §2.3.1: both halves are form-encoded.
+    const basic = Buffer.from(credentials, 'base64').toString().split(':').map(decodeURIComponent)
+    const posted = [parameters.get('client_id'), parameters.get('client_secret')]
+    const [id, value] = settings.secret.by === 'client_secret_basic' ? basic : posted
+    const isOne = settings.secret.by === 'client_secret_basic' ? scheme === 'Basic' && posted[1] === null : !scheme
+    const isRight = isOne && id === 'banking-web-app' && value === settings.secret.value
     return isRight ? undefined : { status: 401, body: { error: 'invalid_client' } }
   }
 
@@ -210,7 +212,7 @@ export async function testProvider(
   const answer = async (request: IncomingMessage): Promise<Answer> => {
     const path = new URL(request.url ?? '/', issuer).pathname
     if (path.endsWith('/.well-known/openid-configuration')) {
-      count('discovery')
+      count('discovery', request)
       const document: Claims = {
         issuer,
         authorization_endpoint: `${base}/auth`,
@@ -228,12 +230,12 @@ export async function testProvider(
       return 'status' in said ? (said as Answer) : { status: 200, body: said }
     }
     if (path.endsWith('/certs')) {
-      count('jwks')
+      count('jwks', request)
       const keys = [{ ...(await exportJWK(publicKey)), ...(kid === '' ? {} : { kid }), alg, use: 'sig' }]
       return { status: 200, body: { keys: hooks.jwks?.(keys) ?? keys } }
     }
     if (path.endsWith('/userinfo')) {
-      count('userinfo')
+      count('userinfo', request)
       const token = accessTokens.get(request.headers.authorization?.replace(/^Bearer /, '') ?? '')
       if (token === undefined) return { status: 401, body: { error: 'invalid_token' } }
       const { sub, name, given_name, email } = token.person
@@ -242,7 +244,7 @@ export async function testProvider(
     }
     const parameters = new URLSearchParams(await text(request))
     if (path.endsWith('/par')) {
-      count('par')
+      count('par', request, parameters)
       const refusal = await authenticate(request, parameters)
       if (refusal !== undefined) return refusal
       if (hooks.par !== undefined) return hooks.par(parameters)
@@ -253,14 +255,14 @@ export async function testProvider(
     if (path.endsWith('/token')) {
       const type = parameters.get('grant_type') ?? ''
       const grant = (type.endsWith('token-exchange') ? 'exchange' : type) as Grant
-      count(grant)
+      count(grant, request, parameters)
       const refusal = await authenticate(request, parameters)
       if (refusal !== undefined) return refusal
       const honest = () => redeem(grant, parameters)
       return hooks.token === undefined ? honest() : hooks.token(grant, honest, parameters)
     }
     if (path.endsWith('/revoke')) {
-      count('revocation')
+      count('revocation', request, parameters)
       const refusal = await authenticate(request, parameters)
       if (refusal !== undefined) return refusal
       if (hooks.revocation !== undefined) return hooks.revocation()
@@ -291,6 +293,8 @@ export async function testProvider(
     issuer,
     hooks,
     calls,
+    /** The requests of one kind, as they came. */
+    asked: (call: string) => seen.filter(each => each.call === call),
     settings,
     /** Every token, code and ID token that was ever given out. */
     issued,

@@ -68,12 +68,18 @@ export function createDiscovery(options: DiscoveryOptions): Discovery {
 
   async function discover(): Promise<client.Configuration> {
     const found = await client
-      .discovery(new URL(issuer), clientId, undefined, client.None(), {
-        algorithm: 'oidc',
-        timeout: discoveryTimeout,
-        [client.customFetch]: options.fetch,
-        execute: isInsecure ? [client.allowInsecureRequests] : [],
-      })
+      // By its whole address, openid-client leaves the issuer to us: what it compares is what URL makes of both.
+      .discovery(
+        new URL(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`),
+        clientId,
+        undefined,
+        client.None(),
+        {
+          timeout: discoveryTimeout,
+          [client.customFetch]: options.fetch,
+          execute: isInsecure ? [client.allowInsecureRequests] : [],
+        },
+      )
       .catch(error => {
         throw asProviderError(error)
       })
@@ -113,11 +119,10 @@ function assertUsable(
   metadata: client.ServerMetadata,
   { issuer, pushedRequests }: Pick<ProviderConfig, 'issuer' | 'pushedRequests'>,
 ): void {
-  // openid-client compares what URL makes of both: a slash at the end would pass.
   if (metadata.issuer !== issuer)
     throw new ProviderError(
       'untrusted',
-      `the provider calls itself ${metadata.issuer}, not ${issuer}: configure the issuer exactly as it says`,
+      `the provider calls itself ${metadata.issuer}, not ${issuer}: configure the issuer exactly as the provider writes it`,
     )
   for (const name of ['authorization_endpoint', 'token_endpoint', 'jwks_uri'] as const)
     if (metadata[name] === undefined)
