@@ -33,13 +33,15 @@ function program(t: Test): string {
 /** A Redis of its own for tests that stop, empty or kill it; `sentinel` makes it a sentinel with this configuration. */
 export async function redisServer(
   t: Test,
-  options: { port?: number; args?: readonly string[]; sentinel?: readonly string[] } = {},
+  options: { args?: readonly string[]; sentinel?: readonly string[]; password?: string } = {},
 ): Promise<RedisServer> {
   const command = program(t)
-  const port = options.port ?? (await freePort())
+  const port = await freePort()
   const folder = mkdtempSync(join(tmpdir(), 'redis-'))
   const file = join(folder, 'redis.conf')
+  const { password } = options
   const lines = [`port ${port}`, 'bind 127.0.0.1', `dir ${folder}`, 'loglevel warning']
+  if (password !== undefined) lines.push(`requirepass ${password}`)
   writeFileSync(file, [...lines, ...(options.sentinel ?? ['save ""']), ''].join('\n'))
   const mode = options.sentinel === undefined ? [] : ['--sentinel']
   const server = spawn(command, [file, ...(options.args ?? []), ...mode], { stdio: 'ignore' })
@@ -55,7 +57,7 @@ export async function redisServer(
     await kill()
     rmSync(folder, { recursive: true })
   })
-  const url = `redis://127.0.0.1:${port}`
+  const url = `redis://${password === undefined ? '' : `:${password}@`}127.0.0.1:${port}`
   const ask = async (...words: string[]): Promise<unknown> => {
     const client = createClient({ url, RESP: 2, disableClientInfo: true, socket: { reconnectStrategy: false } })
     client.on('error', () => undefined)
@@ -73,6 +75,57 @@ export async function redisServer(
     await new Promise(resolve => setTimeout(resolve, 20))
   }
   return { host: '127.0.0.1', port, url, process: server, ask, kill }
+}
+
+/** A master, a replica and three sentinels that let only those in who know the passwords. */
+export async function sentinelCluster(t: Test) {
+  const [password, sentinelPassword] = ['of-the-data', 'of-the-sentinels']
+  const auth = ['--masterauth', password, '--repl-diskless-sync-delay', '0']
+  const master = await redisServer(t, { password, args: auth })
+  const replica = await redisServer(t, { password, args: [...auth, '--replicaof', master.host, String(master.port)] })
+  while (!String(await replica.ask('INFO', 'replication')).includes('master_link_status:up'))
+    await new Promise(resolve => setTimeout(resolve, 20))
+  const sentinels: RedisServer[] = []
+  for (let count = 0; count < 3; count++)
+    sentinels.push(
+      await redisServer(t, {
+        password: sentinelPassword,
+        sentinel: [
+          `sentinel sentinel-pass ${sentinelPassword}`,
+          `sentinel monitor bank ${master.host} ${master.port} 2`,
+          `sentinel auth-pass bank ${password}`,
+          'sentinel down-after-milliseconds bank 700',
+          'sentinel failover-timeout bank 1000',
+        ],
+      }),
+    )
+  // They find each other and the replica by what the master tells them.
+  for (const sentinel of sentinels)
+    while (!/slaves=1,sentinels=3/.test(String(await sentinel.ask('INFO', 'sentinel'))))
+      await new Promise(resolve => setTimeout(resolve, 50))
+  return {
+    servers: [master, replica],
+    sentinels,
+    config: {
+      password,
+      sentinel: {
+        name: 'bank',
+        nodes: sentinels.map(({ host, port }) => `${host}:${port}`),
+        password: sentinelPassword,
+      },
+    },
+    /** The server that two of the three sentinels name. */
+    async master(): Promise<RedisServer> {
+      for (;;) {
+        const named = await Promise.all(
+          sentinels.map(sentinel => sentinel.ask('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', 'bank').catch(() => undefined)),
+        )
+        for (const server of [master, replica])
+          if (named.filter(address => (address as string[])?.[1] === String(server.port)).length >= 2) return server
+        await new Promise(resolve => setTimeout(resolve, 50))
+      }
+    },
+  }
 }
 
 async function freePort(): Promise<number> {

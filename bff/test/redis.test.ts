@@ -1,39 +1,9 @@
-import { createMetrics } from '@banking/telemetry'
-import { testLogger, testProxy } from '@banking/testkit'
-import t, { type Test } from 'tap'
-import { connectRedis, type Redis } from '../src/redis.ts'
+import { testProxy } from '@banking/testkit'
+import t from 'tap'
 import { type RedisServer, redisServer } from './redis-server.ts'
+import { answers, tracked } from './tracked.ts'
 
 t.jobs = 1
-
-type Told = 'ready' | 'lost' | string
-
-/** What a local cache is told, in order; a key as `key …`. */
-async function tracked(t: Test, server: { url: string }) {
-  const metrics = createMetrics('bff')
-  const redis = connectRedis({ url: server.url, logger: testLogger().logger, metrics })
-  t.teardown(redis.close)
-  const told: Told[] = []
-  let wake: () => void = () => undefined
-  const tell = (what: Told) => {
-    told.push(what)
-    wake()
-  }
-  const isCurrent = redis.track('s:', {
-    invalidated: key => tell(`key ${key}`),
-    lost: () => tell('lost'),
-    ready: () => tell('ready'),
-  })
-  /** Waits for this, and answers what was told before it. */
-  const next = async (what: Told): Promise<Told[]> => {
-    while (!told.includes(what)) await new Promise<void>(resolve => (wake = resolve))
-    const before = told.splice(0, told.indexOf(what) + 1)
-    before.pop()
-    return before
-  }
-  await next('ready')
-  return { redis, told, next, isCurrent, metrics }
-}
 
 /** The id of the connection that is told of changes. */
 async function trackingClient(server: RedisServer): Promise<string> {
@@ -153,10 +123,15 @@ t.test('nothing is told any more after the end', async t => {
 
 t.test('a server that may not be written to, or is not ready yet, gives no answers', async t => {
   const server = await redisServer(t)
-  const { redis } = await tracked(t, server)
+  const { redis, lines } = await tracked(t, server)
   await answers(redis)
   await server.ask('REPLICAOF', '127.0.0.1', '1')
   await t.rejects(redis.run('SET', 's:{1}', 'one'), { code: 'sessions_unavailable' })
+  t.match(
+    lines().filter(({ msg }) => msg === 'no connection to redis'),
+    [{ err: { message: /^READONLY/ } }],
+    'and its connection is given up',
+  )
   await server.ask('REPLICAOF', 'NO', 'ONE')
   await answers(redis)
   await redis.run('SET', 's:{1}', 'one')
@@ -169,14 +144,3 @@ t.test('without Sentinel there is no replica to wait for', async t => {
   await redis.settle()
   t.notMatch(await metrics.text(), /redis_settles_total\{/)
 })
-
-async function answers(redis: Redis): Promise<void> {
-  for (;;) {
-    const isThere = await redis.check().then(
-      () => true,
-      () => false,
-    )
-    if (isThere) return
-    await new Promise(resolve => setTimeout(resolve, 20))
-  }
-}

@@ -37,10 +37,13 @@ export function watchSentinels(
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
   }
+  const tried: Promise<void>[] = []
   const connections = nodes.map(node => {
     const at = node.lastIndexOf(':')
     const target: Target = { host: node.slice(0, at), port: Number(node.slice(at + 1)), tls, ...credentials }
-    return keepConnection({ find: async () => target })
+    const { promise, resolve } = Promise.withResolvers<void>()
+    tried.push(promise)
+    return keepConnection({ find: async () => target, onReady: () => resolve(), onAway: () => resolve() })
   })
 
   const ask = async (client: Client | undefined) => {
@@ -52,6 +55,8 @@ export function watchSentinels(
   }
 
   const master = async () => {
+    // At the start each of them gets its chance: the first to answer may be the one that was cut off.
+    await within(patience, Promise.all(tried)).catch(() => undefined)
     const answers = await Promise.allSettled(connections.map(({ client }) => within(patience, ask(client))))
     const known = answers.flatMap(answer => (answer.status === 'fulfilled' ? [answer.value] : []))
     const [newest] = known.sort((a, b) => b.epoch - a.epoch)

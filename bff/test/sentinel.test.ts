@@ -1,0 +1,132 @@
+import { createMetrics } from '@banking/telemetry'
+import { testLogger } from '@banking/testkit'
+import t, { type Test } from 'tap'
+import { connectRedis } from '../src/redis.ts'
+import { edge } from './edge.ts'
+import { type RedisServer, redisServer, sentinelCluster } from './redis-server.ts'
+import { answers, tracked } from './tracked.ts'
+
+t.jobs = 1
+
+/** A sentinel alone, which can be told who the master is. */
+const lonely = (t: Test, { port }: RedisServer, epoch = 0) =>
+  redisServer(t, { sentinel: [`sentinel monitor bank 127.0.0.1 ${port} 1`, `sentinel config-epoch bank ${epoch}`] })
+const behind = (...sentinels: RedisServer[]) => ({
+  sentinel: { name: 'bank', nodes: sentinels.map(({ port }) => `127.0.0.1:${port}`) },
+})
+
+t.test('leaves a master that still answers as soon as Sentinel names another', async t => {
+  const [old, young] = [await redisServer(t), await redisServer(t)]
+  const sentinel = await lonely(t, old)
+  const { redis, next } = await tracked(t, behind(sentinel))
+  await answers(redis)
+  await redis.run('SET', 's:{1}', 'old')
+  await next('key s:{1}')
+  await sentinel.ask('SENTINEL', 'REMOVE', 'bank')
+  await sentinel.ask('SENTINEL', 'MONITOR', 'bank', '127.0.0.1', String(young.port), '1')
+  await next('lost')
+  await next('ready')
+  await answers(redis)
+  await redis.run('SET', 's:{1}', 'young')
+  t.same(await next('key s:{1}'), [])
+  t.equal(await young.ask('GET', 's:{1}'), 'young')
+  t.equal(await old.ask('GET', 's:{1}'), 'old')
+})
+
+t.test('believes the sentinel that knows of the latest failover, not the one that was cut off', async t => {
+  const [old, young] = [await redisServer(t), await redisServer(t)]
+  const [cutOff, informed, dead] = [await lonely(t, old, 3), await lonely(t, young, 4), await lonely(t, old)]
+  await dead.kill()
+  for (const sentinels of [
+    [cutOff, informed, dead],
+    [dead, informed, cutOff],
+  ]) {
+    const { redis } = await tracked(t, behind(...sentinels))
+    await answers(redis)
+    await redis.run('SET', 's:{1}', 'one')
+    t.equal(await young.ask('GET', 's:{1}'), 'one')
+    await young.ask('DEL', 's:{1}')
+  }
+})
+
+t.test('takes no replica for the master, whatever Sentinel says', async t => {
+  const [master, replica] = [await redisServer(t), await redisServer(t)]
+  await replica.ask('REPLICAOF', '127.0.0.1', String(master.port))
+  const { logger, lines } = testLogger()
+  const redis = connectRedis({ ...behind(await lonely(t, replica)), logger, metrics: createMetrics('bff') })
+  t.teardown(redis.close)
+  const said = () => lines().filter(({ msg }) => msg === 'no connection to redis')
+  while (said().length === 0) await new Promise(resolve => setTimeout(resolve, 20))
+  await t.rejects(redis.run('GET', 's:{1}'), { code: 'sessions_unavailable' })
+  await replica.ask('REPLICAOF', 'NO', 'ONE')
+  await answers(redis)
+})
+
+const cluster = await sentinelCluster(t)
+const [first, second] = cluster.servers as [RedisServer, RedisServer]
+
+t.test('a write can be told once a replica has it', async t => {
+  const { redis, metrics } = await tracked(t, cluster.config)
+  await answers(redis)
+  await redis.run('SET', 's:{1}', 'one')
+  await redis.settle()
+  t.equal(await second.ask('GET', 's:{1}'), 'one')
+  t.match(await metrics.text(), /redis_settles_total\{outcome="replicated",app="bff"\} 1/)
+})
+
+t.test('a replica that hangs holds up nobody for long, least of all other requests', async t => {
+  const { redis, metrics } = await tracked(t, cluster.config)
+  await answers(redis)
+  second.process.kill('SIGSTOP')
+  await redis.run('SET', 's:{1}', 'two')
+  let isSettled = false
+  const settled = Promise.all([redis.settle(), redis.settle(), redis.settle()]).then(() => {
+    isSettled = true
+  })
+  await new Promise(resolve => setImmediate(resolve))
+  t.equal(String(await redis.run('GET', 's:{1}')), 'two')
+  await new Promise(resolve => setImmediate(resolve))
+  t.equal(isSettled, false)
+  await settled
+  second.process.kill('SIGCONT')
+  t.match(await metrics.text(), /redis_settles_total\{outcome="alone",app="bff"\} [12]/)
+})
+
+t.test('sessions and invalidations follow the master; nobody is told to be logged out', async t => {
+  const { redis, browser } = await edge(t, { config: { redis: cluster.config } })
+  const { next } = await tracked(t, cluster.config)
+  await answers(redis)
+  const alice = browser()
+  await alice.login()
+  await redis.settle()
+  /** Asks on while one server is away, until the other has answered some times. */
+  const failover = async (successor: RedisServer, take: () => unknown) => {
+    const statuses: number[] = []
+    await take()
+    while ((await cluster.master()) !== successor || statuses.slice(-5).some(status => status !== 200)) {
+      statuses.push((await alice.fetch('/oauth2/userinfo')).statusCode)
+      await new Promise(resolve => setTimeout(resolve, 20))
+    }
+    t.same(new Set(statuses), new Set([200, 503]))
+    await next('lost')
+    await next('ready')
+    await successor.ask('SET', 's:{after}', 'value')
+    await next('key s:{after}')
+  }
+
+  await failover(second, () => first.process.kill('SIGSTOP'))
+  // It still believes that it is the master, and so it will for a while.
+  first.process.kill('SIGCONT')
+  t.match(await first.ask('ROLE'), ['master'])
+  const statuses = new Set<number>()
+  for (let asked = 0; asked < 20; asked++) {
+    statuses.add((await alice.fetch('/oauth2/userinfo')).statusCode)
+    await new Promise(resolve => setTimeout(resolve, 50))
+  }
+  t.same([...statuses], [200])
+  // Sentinel would do the same some seconds later.
+  await first.ask('REPLICAOF', second.host, String(second.port))
+  while (!String(await first.ask('INFO', 'replication')).includes('master_link_status:up'))
+    await new Promise(resolve => setTimeout(resolve, 50))
+  await failover(first, () => second.kill())
+})
