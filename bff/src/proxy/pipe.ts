@@ -4,7 +4,7 @@ import { Problem, problem } from '@banking/contracts'
 import { type Dispatcher, Pool } from 'undici'
 
 /** One request for an upstream, ready to be written. */
-export type Outbound = {
+type Outbound = {
   method: string
   /** Request target, forwarded as it came. */
   path: string
@@ -20,24 +20,21 @@ export type Outcome =
   | { kind: 'answered'; complete: boolean }
   /** `answer` wanted nothing of this head; the body was dropped. */
   | { kind: 'declined' }
-  /** Nothing came that could be passed on. `sent` says whether the upstream may have seen the request. */
-  | { kind: 'failed'; problem: Problem; sent: boolean }
+  /** Nothing came that could be passed on. `isReset` says that the connection was gone before any of an answer came. */
+  | { kind: 'failed'; problem: Problem; isReset: boolean }
   /** The client went away first. */
   | { kind: 'abandoned' }
+
+/** Makes the client's head out of the upstream's, as name and value in turn; undefined declines it. */
+type Answer = (status: number, headers: readonly string[]) => string[] | undefined
 
 /** The way to one upstream. */
 export type Pipe = {
   /**
    * Sends a request and streams its answer to `response`, backpressure and aborts both ways. An answer that breaks
    * off breaks off for the client too: a reset, never a short success.
-   *
-   * @param answer makes the client's head out of the upstream's; undefined declines it
    */
-  forward(
-    outbound: Outbound,
-    response: ServerResponse,
-    answer: (status: number, headers: readonly string[]) => string[] | undefined,
-  ): Promise<Outcome>
+  forward(outbound: Outbound, response: ServerResponse, answer: Answer): Promise<Outcome>
   close(): Promise<void>
 }
 
@@ -45,21 +42,28 @@ export type PipeOptions = {
   origin: string
   /** ms until the head of an answer. */
   headersTimeout?: number
+  /** ms between two pieces of a body that has an end. */
+  bodyTimeout?: number
   /** ms that a connection may take, and that a request may wait for one. */
   connectTimeout?: number
   connections?: number
 }
 
-/** ms between two pieces of a body that has an end. */
-const bodyTimeout = 30_000
 /** Streams that one process keeps open to one upstream. They must not use up the connections of everything else. */
 const endlessConnections = 4_096
+/** Header fields of an answer. Their size is limited beside: 16 KB of empty ones would still be thousands. */
+const fieldLimit = 100
 /** Bytes of a declined body that are read so that the connection can be used again. */
 const drainLimit = 64 * 1024
+/** Bytes of a body that goes out as one string with its head. */
+const oneWriteLimit = 16 * 1024
+/** ms between two looks at who has waited too long for a connection. */
+const queueLook = 250
 
 /** undici's `dispatch`: its parser and pool, without the costs of `request` or `fetch`. */
 export function createPipe(options: PipeOptions): Pipe {
   const connectTimeout = options.connectTimeout ?? 2_000
+  const bodyTimeout = options.bodyTimeout ?? 30_000
   const shared = {
     pipelining: 1,
     headersTimeout: options.headersTimeout ?? 10_000,
@@ -72,14 +76,26 @@ export function createPipe(options: PipeOptions): Pipe {
   const uploads = new Pool(options.origin, { ...shared, bodyTimeout, connections })
   const endless = new Pool(options.origin, { ...shared, bodyTimeout: 0, connections: endlessConnections })
 
+  // In the order in which they came: one timer for all of them, instead of one each.
+  const waiting = new Set<Passage>()
+  const timer = setInterval(() => {
+    const before = performance.now() - connectTimeout - queueLook
+    for (const passage of waiting) {
+      if (passage.since > before) break
+      passage.giveUp()
+    }
+  }, queueLook)
+  timer.unref()
+
   return {
     forward: (outbound, response, answer) =>
       new Promise(resolve => {
         const isKnown = outbound.body === null || Buffer.isBuffer(outbound.body)
         const pool = outbound.endless ? endless : isKnown ? brief : uploads
-        forward({ pool, queueTimeout: connectTimeout + 500, outbound, response, answer, resolve })
+        new Passage({ pool, waiting, outbound, response, answer, resolve }).dispatch()
       }),
     close: async () => {
+      clearInterval(timer)
       await Promise.all([brief, uploads, endless].map(pool => pool.destroy()))
     },
   }
@@ -88,128 +104,170 @@ export function createPipe(options: PipeOptions): Pipe {
 class ClientGone extends Error {}
 class Declined extends Error {}
 class QueuedTooLong extends Error {}
+class TooManyFields extends Error {}
 
-function forward(job: {
+type Job = {
   pool: Pool
-  queueTimeout: number
+  waiting: Set<Passage>
   outbound: Outbound
   response: ServerResponse
-  answer: Parameters<Pipe['forward']>[2]
+  answer: Answer
   resolve: (outcome: Outcome) => void
-}): void {
-  const { pool, outbound, response, answer, resolve } = job
-  let controller: Dispatcher.DispatchController | undefined
-  let stopped: Error | undefined
-  let state: 'waiting' | 'answering' | 'draining' | 'done' = 'waiting'
-  let sent = false
-  let declared = -1
-  let received = 0
+}
 
-  // A request in the queue has no controller yet: it is stopped as soon as it gets one, before it is written.
-  const stop = (reason: Error): void => {
-    stopped ??= reason
-    controller?.abort(reason)
-  }
-  const onClose = (): void => {
-    const isWhole = received === declared
-    // Settled first: stopping is heard at once as an error of the upstream, which it is not.
-    if (state !== 'answering') settle({ kind: 'abandoned' })
-    else settle({ kind: 'answered', complete: isWhole || response.writableFinished })
-    if (!isWhole) stop(new ClientGone())
-  }
-  const onDrain = (): void => controller?.resume()
-  const queueTimer = setTimeout(() => {
-    stop(new QueuedTooLong())
-    settle({ kind: 'failed', problem: unavailable(new QueuedTooLong('no connection became free')), sent: false })
-  }, job.queueTimeout)
+/** One request on its way: undici calls it as the answer comes, Node when the client reads on or leaves. */
+class Passage implements Dispatcher.DispatchHandler {
+  readonly since = performance.now()
+  readonly #job: Job
+  #controller: Dispatcher.DispatchController | undefined
+  #stopped: Error | undefined
+  #state: 'waiting' | 'answering' | 'draining' | 'done' = 'waiting'
+  #isSent = false
+  /** Bytes of the body by the upstream's word; -1 when only its end will tell. */
+  #declared = -1
+  #received = 0
 
-  const settle = (outcome: Outcome): void => {
-    if (state === 'done') return
-    state = 'done'
-    clearTimeout(queueTimer)
-    response.off('close', onClose)
-    response.off('drain', onDrain)
-    resolve(outcome)
+  constructor(job: Job) {
+    this.#job = job
   }
 
-  // The client may have left before we came here: then `close` was long ago and no `drain` will ever come.
-  if (response.destroyed || response.closed) {
-    settle({ kind: 'abandoned' })
-    return
+  dispatch(): void {
+    const { pool, waiting, response, outbound } = this.#job
+    // The client may have left before we came here: then `close` was long ago and no `drain` will ever come.
+    if (response.destroyed || response.closed) {
+      this.#settle({ kind: 'abandoned' })
+      return
+    }
+    response.once('close', () => this.#left())
+    waiting.add(this)
+    const { method, path, headers, body } = outbound
+    try {
+      pool.dispatch({ method, path, headers, body }, this)
+    } catch (error) {
+      this.#settle({ kind: 'failed', problem: problem('upstream_failed', undefined, { cause: error }), isReset: false })
+    }
   }
-  response.on('close', onClose)
-  response.on('drain', onDrain)
 
-  const handler: Dispatcher.DispatchHandler = {
-    onRequestStart(current) {
-      controller = current
-      if (stopped !== undefined) return current.abort(stopped)
-      clearTimeout(queueTimer)
-      sent = true
-    },
-    onResponseStart(current, status, _parsed) {
-      if (status < 200 || state !== 'waiting') return
-      const headers = rawHeaders(current)
-      const head = answer(status, headers)
-      if (head === undefined) {
-        state = 'draining'
-        return
-      }
-      state = 'answering'
-      declared = bodyLength(outbound.method, status, headers)
-      response.writeHead(status, head)
-      if (outbound.endless) response.flushHeaders()
-    },
-    onResponseData(current, chunk) {
-      received += chunk.length
-      if (state === 'draining') {
-        if (received > drainLimit) current.abort(new Declined())
-        return
-      }
-      if (state !== 'answering' || response.writableEnded) return
-      // The last piece goes out together with the end: one write less per answer.
-      if (received === declared) response.end(chunk)
-      else if (!response.write(chunk)) current.pause()
-    },
-    onResponseEnd() {
-      if (state === 'draining') return settle({ kind: 'declined' })
-      if (state !== 'answering') return
+  /** No connection became free in time. */
+  giveUp(): void {
+    const reason = new QueuedTooLong('no connection became free')
+    this.#stop(reason)
+    this.#settle({ kind: 'failed', problem: unavailable(reason), isReset: false })
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller
+    if (this.#stopped !== undefined) {
+      controller.abort(this.#stopped)
+      return
+    }
+    this.#job.waiting.delete(this)
+    this.#isSent = true
+  }
+
+  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
+    if (status < 200 || this.#state !== 'waiting') return
+    const { outbound, response, answer } = this.#job
+    const headers = rawHeaders(controller)
+    if (headers.length > 2 * fieldLimit) {
+      controller.abort(new TooManyFields('too many header fields'))
+      return
+    }
+    const head = answer(status, headers)
+    if (head === undefined) {
+      this.#state = 'draining'
+      return
+    }
+    this.#state = 'answering'
+    this.#declared = bodyLength(outbound.method, status, headers)
+    response.writeHead(status, head)
+    if (outbound.endless) response.flushHeaders()
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#received += chunk.length
+    if (this.#state === 'draining') {
+      if (this.#received > drainLimit) controller.abort(new Declined())
+      return
+    }
+    const { response } = this.#job
+    if (this.#state !== 'answering' || response.writableEnded) return
+    if (this.#received === this.#declared) {
+      // The last piece goes out together with the end, and one that is all of a body together with the head:
+      // joined to it as a string, they are one write where a buffer would make two.
+      if (chunk.length === this.#declared && chunk.length <= oneWriteLimit)
+        response.end(chunk.toString('latin1'), 'latin1')
+      else response.end(chunk)
+    } else if (!response.write(chunk)) {
+      controller.pause()
+      response.once('drain', () => controller.resume())
+    }
+  }
+
+  onResponseEnd(): void {
+    const { response } = this.#job
+    if (this.#state === 'draining') this.#settle({ kind: 'declined' })
+    else if (this.#state === 'answering') {
       if (!response.writableEnded) response.end()
-      settle({ kind: 'answered', complete: true })
-    },
-    onResponseError(_current, error) {
-      if (state === 'done') return
-      if (state === 'draining') return settle({ kind: 'declined' })
-      if (state === 'answering') {
-        if (!response.writableEnded) response.destroy()
-        return settle({ kind: 'answered', complete: false })
-      }
-      settle({ kind: 'failed', problem: asUpstreamProblem(error), sent })
-    },
+      this.#settle({ kind: 'answered', complete: true })
+    }
   }
 
-  try {
-    pool.dispatch(
-      { method: outbound.method, path: outbound.path, headers: outbound.headers, body: outbound.body },
-      handler,
-    )
-  } catch (error) {
-    settle({ kind: 'failed', problem: problem('upstream_failed', undefined, { cause: error }), sent: false })
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    const { response } = this.#job
+    if (this.#state === 'draining') this.#settle({ kind: 'declined' })
+    else if (this.#state === 'waiting') {
+      const wasReset = this.#isSent && isReset(error)
+      this.#settle({ kind: 'failed', problem: asUpstreamProblem(error), isReset: wasReset })
+    } else if (this.#state === 'answering') {
+      if (!response.writableEnded) response.destroy()
+      this.#settle({ kind: 'answered', complete: false })
+    }
+  }
+
+  #left(): void {
+    if (this.#state === 'done') return
+    const isWhole = this.#received === this.#declared
+    // Settled first: stopping is heard at once as an error of the upstream, which it is not.
+    if (this.#state !== 'answering') this.#settle({ kind: 'abandoned' })
+    else this.#settle({ kind: 'answered', complete: isWhole || this.#job.response.writableFinished })
+    if (!isWhole) this.#stop(new ClientGone())
+  }
+
+  /** A request in the queue has no controller yet: it is stopped as soon as it gets one, before it is written. */
+  #stop(reason: Error): void {
+    this.#stopped ??= reason
+    this.#controller?.abort(reason)
+  }
+
+  #settle(outcome: Outcome): void {
+    if (this.#state === 'done') return
+    this.#state = 'done'
+    this.#job.waiting.delete(this)
+    this.#job.resolve(outcome)
   }
 }
 
-function rawHeaders(controller: Dispatcher.DispatchController): string[] {
-  const raw = controller.rawHeaders
-  return Array.isArray(raw) ? raw.map(part => (typeof part === 'string' ? part : part.toString('latin1'))) : []
+function rawHeaders({ rawHeaders: raw }: Dispatcher.DispatchController): string[] {
+  if (!Array.isArray(raw)) return []
+  const fields = new Array<string>(raw.length)
+  for (let at = 0; at < raw.length; at++) {
+    const part = raw[at] as string | Buffer
+    fields[at] = typeof part === 'string' ? part : part.toString('latin1')
+  }
+  return fields
 }
 
 /** @returns bytes that will come, -1 when only the end will tell */
 function bodyLength(method: string, status: number, headers: readonly string[]): number {
   if (method === 'HEAD' || status === 204 || status === 304) return -1
   for (let at = 0; at < headers.length; at += 2)
-    if (headers[at]?.toLowerCase() === 'content-length') return Number(headers[at + 1])
+    if (headers[at]?.length === 14 && headers[at]?.toLowerCase() === 'content-length') return Number(headers[at + 1])
   return -1
 }
+
+const isReset = ({ code }: Error & { code?: string }): boolean =>
+  /^(?:UND_ERR_SOCKET|ECONNRESET|EPIPE)$/.test(code ?? '')
 
 const unavailable = (cause: unknown): Problem =>
   problem('upstream_unavailable', undefined, { headers: { 'retry-after': '2' }, cause })

@@ -13,14 +13,16 @@ export async function main(args: readonly string[]): Promise<void> {
         .filter(file => file.endsWith(suffix))
         .map(file => basename(file, suffix))
     : []
-  const wanted = args.filter(arg => !arg.startsWith('-'))
+  // What follows the first flag is the benchmark's own.
+  const at = args.findIndex(arg => arg.startsWith('-'))
+  const wanted = at === -1 ? args : args.slice(0, at)
   for (const name of wanted) {
     if (names.includes(name)) continue
     console.error(unknown(name, names))
     process.exitCode = 1
     return
   }
-  const flags = args.filter(arg => arg.startsWith('-'))
+  const flags = at === -1 ? [] : args.slice(at)
   for (const name of wanted.length === 0 ? names : wanted) {
     const child = spawn(process.execPath, [join(folder, name + suffix), ...flags], { stdio: 'inherit' })
     const code = await new Promise<number>(done =>

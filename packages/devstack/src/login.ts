@@ -126,7 +126,7 @@ async function asClient({ status, state }: Bank, clientId: string, keyFile: stri
 }
 
 /** As much of a browser as a login needs: cookies by host, redirects one at a time, one form. */
-class Browser {
+export class Browser {
   readonly #jars = new Map<string, Map<string, string>>()
 
   cookie(address: URL, name: string): string | undefined {

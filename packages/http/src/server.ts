@@ -3,11 +3,13 @@ import type { Socket } from 'node:net'
 import { type ProblemCode, problem, problemContentType } from '@banking/contracts'
 import {
   childOf,
+  deferredChild,
   formatTraceparent,
   type Logger,
   type Metrics,
   newTrace,
   parseTraceparent,
+  randomIdBytes,
   type Trace,
 } from '@banking/telemetry'
 import swagger from '@fastify/swagger'
@@ -87,10 +89,11 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     // Who is still connected while we stop is answered like everybody else.
     return503OnClosing: false,
     genReqId: request => {
-      const given = request.headers['x-request-id']
-      const isKept = options.continueTrace !== false && typeof given === 'string' && requestIdPattern.test(given)
-      return isKept ? given : uuidv7()
+      const given = options.continueTrace === false ? undefined : request.headers['x-request-id']
+      const isKept = typeof given === 'string' && requestIdPattern.test(given)
+      return isKept ? given : uuidv7({ random: randomIdBytes() })
     },
+    childLoggerFactory: (parent, bindings) => deferredChild(parent as Logger, () => bindings),
     // Node would answer a missing host by itself, without our header fields and without a problem.
     http: { maxHeaderSize: 16 * 1024, headersTimeout: 10_000, requireHostHeader: false },
     frameworkErrors: (error, request, reply) => {
@@ -105,7 +108,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   takeJson(app as unknown as FastifyInstance)
   app.setValidatorCompiler(validatorCompiler)
   handleProblems(app as unknown as FastifyInstance, options.translators ?? [])
-  observe(app, metrics, options.continueTrace ?? true, headers)
+  observe(app, { logger, metrics, continueTrace: options.continueTrace ?? true, headers })
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -156,41 +159,55 @@ const unparsedProblems: Readonly<Record<string, ProblemCode>> = {
 
 function observe(
   app: Server,
-  metrics: Metrics,
-  continueTrace: boolean,
-  headers: Readonly<Record<string, string>>,
+  options: {
+    logger: Logger
+    metrics: Metrics
+    continueTrace: boolean
+    headers: Readonly<Record<string, string>>
+  },
 ): void {
+  const { logger, metrics, continueTrace, headers } = options
   const seconds = metrics.histogram('http_request_duration_seconds', 'Time from request to end of answer.', [
     'method',
     'route',
     'status',
   ])
+  // Looked up once: finding a time series by its labels costs more than the sample.
+  const series = new Map<string, ReturnType<typeof seconds.labels>>()
   app.decorateRequest('trace', null as unknown as Trace)
   app.decorateRequest('problemCode', undefined)
-  app.addHook('onRequest', async (request, reply) => {
+  // Hooks that call back: every promise here would be one more per request.
+  app.addHook('onRequest', (request, reply, done) => {
     const given = continueTrace ? parseTraceparent(request.headers.traceparent as string | undefined) : undefined
     request.trace = given === undefined ? newTrace() : childOf(given)
-    request.log = request.log.child({ traceId: request.trace.traceId })
+    request.log = deferredChild(logger, () => ({ requestId: request.id, traceId: request.trace.traceId }))
     reply.header('x-request-id', request.id)
     reply.header('traceparent', formatTraceparent(request.trace))
     // What is answered is about a person: nobody keeps a copy unless the route says that they may.
     reply.header('cache-control', 'no-store')
     reply.headers(headers)
     // RFC 9112 §3.2
-    if (request.raw.httpVersion === '1.1' && request.headers.host === undefined) throw problem('request_malformed')
+    const isNameless = request.raw.httpVersion === '1.1' && request.headers.host === undefined
+    done(isNameless ? problem('request_malformed') : undefined)
   })
-  app.addHook('onResponse', async (request, reply) => {
+  app.addHook('onResponse', (request, reply, done) => {
+    const { method } = request
+    const status = reply.statusCode
     const route = request.routeOptions.url ?? 'none'
-    seconds.observe({ method: request.method, route, status: reply.statusCode }, reply.elapsedTime / 1000)
-    request.log.info(
-      {
-        method: request.method,
-        route,
-        status: reply.statusCode,
-        ms: Math.round(reply.elapsedTime * 10) / 10,
-        ...(request.problemCode === undefined ? {} : { problem: request.problemCode }),
-      },
-      'request',
-    )
+    const key = `${status} ${method} ${route}`
+    const known = series.get(key) ?? seconds.labels({ method, route, status: String(status) })
+    series.set(key, known)
+    known.observe(reply.elapsedTime / 1000)
+    const facts: Record<string, unknown> = {
+      requestId: request.id,
+      traceId: request.trace.traceId,
+      method,
+      route,
+      status,
+      ms: Math.round(reply.elapsedTime * 10) / 10,
+    }
+    if (request.problemCode !== undefined) facts['problem'] = request.problemCode
+    logger.info(facts, 'request')
+    done()
   })
 }

@@ -1,0 +1,68 @@
+import { createClient } from 'redis'
+import { type BffConfig, defaults } from '../../bff/src/config/config.ts'
+import { providerDefaults } from '../../bff/src/provider/oidc.ts'
+import { bankUpstreams } from '../../bff/src/proxy/upstreams.ts'
+import { readSealingKeys } from '../../bff/src/sessions/seal.ts'
+
+/** What the processes of one run share. */
+export type EdgeSettings = {
+  port: number
+  upstream: string
+  redis: string
+  issuer: string
+  clientKeyFile: string
+  sessionKeyFile: string
+}
+
+export const publicOrigin = 'http://localhost:3000'
+
+/** The configuration of the edge under test: the bank's own, with one upstream and nobody slowed down. */
+export const edgeConfig = (settings: EdgeSettings): BffConfig => ({
+  ...defaults,
+  host: '127.0.0.1',
+  port: settings.port,
+  healthPort: 0,
+  logLevel: 'info',
+  publicOrigin,
+  provider: {
+    ...providerDefaults,
+    issuer: settings.issuer,
+    clientId: 'banking-web-app',
+    credential: { method: 'private_key_jwt', keyFile: settings.clientKeyFile },
+  },
+  sessionKeys: readSealingKeys(settings.sessionKeyFile),
+  redis: { url: settings.redis },
+  upstreams: bankUpstreams({ payment: settings.upstream }),
+  limits: { perSession: unlimited, perAddress: unlimited },
+  webRoot: undefined,
+})
+
+const unlimited = { perSecond: 1_000_000, burst: 1_000_000 }
+
+/**
+ * The same Redis for a user who may do everything but have keys tracked: the edge then cannot be told of changes,
+ * keeps nothing, and reads each session anew.
+ *
+ * @returns the address for that user
+ */
+export async function redisWithoutTracking(url: string): Promise<string> {
+  const client = await createClient({ url }).connect()
+  await client.sendCommand([
+    'ACL',
+    'SETUSER',
+    'untracked',
+    'on',
+    '>untracked',
+    '~*',
+    '&*',
+    '+@all',
+    '-client',
+    '+client|setname',
+    '+client|setinfo',
+  ])
+  await client.close()
+  const address = new URL(url)
+  address.username = 'untracked'
+  address.password = 'untracked'
+  return address.href
+}

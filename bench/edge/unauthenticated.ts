@@ -1,0 +1,30 @@
+import { securityHeaders } from '../../bff/src/pages/security-headers.ts'
+import { isCanonical } from '../../bff/src/proxy/canonical-path.ts'
+import { createForwarder } from '../../bff/src/proxy/forwarder.ts'
+import { createServer } from '../../packages/http/src/index.ts'
+import { createLogger, createMetrics } from '../../packages/telemetry/src/index.ts'
+import { type EdgeSettings, edgeConfig, publicOrigin } from './settings.ts'
+
+/*
+ * The edge without knowing who asks: the same server, header fields, log, measurements, path check and forwarding, and
+ * a token of the same size that is always there. No such route exists in the product; this is what its sessions are
+ * compared with.
+ */
+const config = edgeConfig(JSON.parse(process.env['SETTINGS'] ?? '') as EdgeSettings)
+const metrics = createMetrics('bff')
+const headers = securityHeaders(config.provider.issuer, publicOrigin.startsWith('https:'))
+const logger = createLogger({ name: 'bff' })
+const app = await createServer({ title: '', description: '', logger, metrics, continueTrace: false, headers })
+app.addHook('onRequest', (request, reply, done) => {
+  if (isCanonical(request.raw.url as string)) done()
+  else void reply.code(400).send()
+})
+app.removeAllContentTypeParsers()
+const forwarder = createForwarder({ headers, metrics })
+const token = 'x'.repeat(900)
+for (const upstream of config.upstreams) {
+  const forward = forwarder.to(upstream)
+  for (const url of [upstream.prefix, `${upstream.prefix}/*`])
+    app.get(url, (request, reply) => forward(request, reply, { isStream: false, token: () => token }))
+}
+await app.listen({ host: '127.0.0.1', port: config.port })

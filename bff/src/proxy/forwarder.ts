@@ -1,0 +1,168 @@
+import { type Readable, Transform } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
+import { problem } from '@banking/contracts'
+import { childOf, formatTraceparent, type Histogram, type Metrics } from '@banking/telemetry'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { requestFields, responseFields } from './header-fields.ts'
+import { createPipe, type Outcome, type Pipe } from './pipe.ts'
+import type { Upstream } from './upstreams.ts'
+
+/** What a request is forwarded with. */
+type Passport = {
+  /** Whether the answer may stay open without an end in sight. */
+  isStream: boolean
+  /**
+   * The bearer token for the upstream; undefined for none.
+   *
+   * @param rejected the token that the upstream has just answered with 401
+   */
+  token(rejected?: string): Promise<string | undefined> | string | undefined
+  /** Called as the answer begins. */
+  onAnswer?(): void
+}
+
+/** Takes requests to upstreams and their answers back. Who may do so was decided before. */
+export type Forwarder = {
+  /** @throws Problem for whatever could not be answered by the upstream; nothing was written to the client then */
+  to(upstream: Upstream): (request: FastifyRequest, reply: FastifyReply, passport: Passport) => Promise<void>
+  close(): Promise<void>
+}
+
+/** Bytes of a body that are kept for the one retry after an upstream's 401. */
+const repeatable = 16 * 1024
+const bodiless: ReadonlySet<string> = new Set(['GET', 'HEAD'])
+
+/** @param options.headers name and value of every header field that the edge itself sends */
+export function createForwarder(options: { headers: Readonly<Record<string, string>>; metrics: Metrics }): Forwarder {
+  const own = Object.entries(options.headers).flat()
+  const seconds = options.metrics.histogram('upstream_request_duration_seconds', 'Time until an upstream was done.', [
+    'upstream',
+    'status',
+  ])
+  const pipes: Pipe[] = []
+
+  return {
+    to(upstream) {
+      const pipe = createPipe({
+        origin: upstream.origin,
+        headersTimeout: upstream.timeout,
+        connections: upstream.connections,
+      })
+      pipes.push(pipe)
+      const durations = durationsOf(upstream.name, seconds)
+      return (request, reply, passport) => forward({ request, reply, passport, upstream, pipe, own, durations })
+    },
+    close: async () => {
+      await Promise.all(pipes.map(pipe => pipe.close()))
+    },
+  }
+}
+
+type Durations = (status: number | string, started: number) => void
+
+/** One time series per upstream and status, looked up once: finding it by its labels costs more than the sample. */
+function durationsOf(upstream: string, seconds: Histogram<'upstream' | 'status'>): Durations {
+  const known = new Map<number | string, ReturnType<typeof seconds.labels>>()
+  return (status, started) => {
+    const series = known.get(status) ?? seconds.labels({ upstream, status: String(status) })
+    known.set(status, series)
+    series.observe((performance.now() - started) / 1000)
+  }
+}
+
+async function forward(job: {
+  request: FastifyRequest
+  reply: FastifyReply
+  passport: Passport
+  upstream: Upstream
+  pipe: Pipe
+  own: readonly string[]
+  durations: Durations
+}): Promise<void> {
+  const { request, reply, passport, upstream, pipe, own, durations } = job
+  const { raw, method } = request
+  const started = performance.now()
+  const body = hasBody(request) ? await bodyOf(request, upstream.bodyLimit) : null
+  const fields = requestFields(raw.rawHeaders)
+  if (body !== null && raw.headers['content-length'] !== undefined)
+    // A known length is passed on; undici frames all else in chunks.
+    fields.push('content-length', raw.headers['content-length'])
+  fields.push('x-request-id', request.id, 'traceparent', formatTraceparent(childOf(request.trace)))
+
+  const answer = (status: number, answered: readonly string[]): string[] | undefined => {
+    // A 401 of the service concerns the token that we made, not the person: the browser never sees it.
+    if (status === 401) return undefined
+    reply.hijack()
+    passport.onAnswer?.()
+    durations(status, started)
+    const head = own.concat('x-request-id', request.id, 'traceparent', formatTraceparent(request.trace))
+    return responseFields(answered, head, upstream.origin)
+  }
+  const send = (token: string | undefined): Promise<Outcome> => {
+    const headers = token === undefined ? fields : fields.concat('authorization', `Bearer ${token}`)
+    return pipe.forward(
+      { method, path: raw.url as string, headers, body, endless: passport.isStream },
+      reply.raw,
+      answer,
+    )
+  }
+
+  const token = await passport.token()
+  let outcome = await send(token)
+  if (outcome.kind === 'failed' && outcome.isReset && bodiless.has(method))
+    // A connection that was closed just as it was used again: nothing was read of a request that changes nothing.
+    outcome = await send(token)
+  if (outcome.kind === 'declined' && token !== undefined) {
+    request.log.warn({ upstream: upstream.name }, 'upstream refused its token; getting a new one')
+    const renewed = await passport.token(token)
+    if (body === null || Buffer.isBuffer(body)) outcome = await send(renewed)
+  }
+  if (outcome.kind === 'answered' && outcome.complete) return
+
+  const ms = Math.round(performance.now() - started)
+  if (outcome.kind === 'answered') {
+    request.log.warn({ upstream: upstream.name, status: reply.raw.statusCode, ms }, 'answer broke off')
+    return
+  }
+  durations(outcome.kind, started)
+  if (outcome.kind === 'abandoned') {
+    reply.hijack()
+    request.log.info({ upstream: upstream.name, ms }, 'client went away')
+    return
+  }
+  if (outcome.kind === 'failed') throw outcome.problem
+  request.log.error({ alert: 'upstream_refuses_tokens', upstream: upstream.name }, 'upstream refuses our tokens')
+  throw problem('upstream_failed')
+}
+
+const hasBody = ({ raw }: FastifyRequest): boolean =>
+  raw.headers['transfer-encoding'] !== undefined || (raw.headers['content-length'] ?? '0') !== '0'
+
+/** The body: small ones as a whole, for the one retry; larger ones and those of unknown length as a stream. */
+async function bodyOf({ raw, method }: FastifyRequest, limit: number): Promise<Readable | Buffer> {
+  if (bodiless.has(method)) throw problem('body_malformed', 'A request by this method has no body.')
+  const length = Number(raw.headers['content-length'])
+  if (length > limit) throw problem('body_too_large')
+  if (length <= repeatable) {
+    try {
+      return await buffer(raw)
+    } catch (cause) {
+      throw problem('body_malformed', 'The body broke off.', { cause })
+    }
+  }
+  return raw.pipe(counting(limit))
+}
+
+/** A stream of its own: what the upstream side destroys is this one and not the client's connection. */
+function counting(limit: number): Transform {
+  let size = 0
+  const counter = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      size += chunk.length
+      if (size > limit) done(problem('body_too_large'))
+      else done(null, chunk)
+    },
+  })
+  // The pipe hears of it as the upstream's request fails; by then it may have stopped listening here.
+  return counter.on('error', () => undefined)
+}
