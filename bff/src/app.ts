@@ -14,6 +14,7 @@ import { isCanonical } from './proxy/canonical-path.ts'
 import { sessionCookieName } from './proxy/header-fields.ts'
 import proxy from './proxy/proxy.ts'
 import type { Redis } from './redis.ts'
+import backchannelLogout from './routes/backchannel-logout.ts'
 import callback from './routes/callback.ts'
 import jwks from './routes/jwks.ts'
 import signOut from './routes/sign-out.ts'
@@ -83,6 +84,7 @@ export async function buildApp(dependencies: Dependencies): Promise<{ app: Serve
   await app.register(callback, { login, sessions, provider, absolute: config.session.absolute, now })
   await app.register(userinfo, { idle: config.session.idle })
   await app.register(signOut, { sessions, provider, publicOrigin })
+  await app.register(backchannelLogout, { sessions, provider, redis, now })
   if (keys !== undefined) await app.register(jwks, { keys })
   await app.register(proxy, { upstreams: config.upstreams, sessions, exchange, streams, metrics, headers })
   if (config.webRoot !== undefined) await app.register(webApp, { root: config.webRoot })

@@ -1,8 +1,9 @@
-import { generateKeyPair, SignJWT, UnsecuredJWT } from 'jose'
+import { randomUUID } from 'node:crypto'
+import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose'
 import t, { type Test } from 'tap'
 import type { ProviderConfig } from '../src/provider/oidc.ts'
 import { type Edge, edge } from './edge.ts'
-import { alice, bob, testProvider } from './provider.ts'
+import { alice, bob, type Person, testProvider } from './provider.ts'
 
 /**
  * The modules of the OpenID Foundation's conformance suite for relying parties, by their names. The suite sees requests
@@ -304,7 +305,6 @@ t.test('FAPI 2', async t => {
     },
     'invalid-alternate-alg': async ({ provider }) => {
       const { privateKey, publicKey } = await generateKeyPair('PS256', { extractable: true })
-      const { exportJWK } = await import('jose')
       const jwk = { ...(await exportJWK(publicKey)), kid: 'alternate' }
       provider.hooks.jwks = keys => [...keys, jwk]
       provider.hooks.sign = claims =>
@@ -338,4 +338,59 @@ t.test('FAPI 2', async t => {
         { calls: { par: 1 } },
       ),
     )
+})
+
+t.test('Back-channel logout', async t => {
+  const event = 'http://schemas.openid.net/event/backchannel-logout'
+  const m = (name: string) => `oidcc-client-test-rp-backchannel-rpinitlogout${name}`
+  /** A person who is logged in, and what becomes of the session when the provider sends this. */
+  const told = async (t: Test, make: (each: Edge, who: { sid: string; sub: string }) => Promise<string>) => {
+    const each = await edge(t)
+    const person = each.browser()
+    const somebody: Person = { ...alice, sub: randomUUID() }
+    let sid = ''
+    each.provider.hooks.idToken = claims => {
+      sid = String(claims['sid'])
+      return claims
+    }
+    await person.login(somebody)
+    const token = await make(each, { sid, sub: somebody.sub })
+    const response = await each.app.inject({
+      method: 'POST',
+      url: '/oauth2/backchannel_logout',
+      headers: { host: 'localhost:3000', 'content-type': 'application/x-www-form-urlencoded' },
+      payload: new URLSearchParams({ logout_token: token }).toString(),
+    })
+    t.equal(response.headers['cache-control'], 'no-store')
+    return { status: response.statusCode, isLoggedIn: (await person.fetch('/oauth2/userinfo')).statusCode === 200 }
+  }
+
+  t.test('oidcc-client-test-rp-backchannel-rpinitlogout', async t =>
+    t.same(await told(t, ({ provider }, who) => provider.logoutToken(who)), { status: 200, isLoggedIn: false }),
+  )
+
+  const claims = (change: (claims: Claims) => Claims) => (each: Edge, who: { sid: string; sub: string }) =>
+    each.provider.logoutToken(who, change)
+  const wrong: Record<string, (each: Edge, who: { sid: string; sub: string }) => Promise<string>> = {
+    '-alg-none': async ({ provider }, who) => {
+      const [, payload] = (await provider.logoutToken(who)).split('.')
+      return `${Buffer.from('{"alg":"none","typ":"logout+jwt"}').toString('base64url')}.${payload}.`
+    },
+    '-wrong-alg': async ({ provider }, who) => {
+      const [, payload = ''] = (await provider.logoutToken(who)).split('.')
+      const { privateKey, publicKey } = await generateKeyPair('RS256', { extractable: true })
+      const jwk = { ...(await exportJWK(publicKey)), kid: 'alternate' }
+      provider.hooks.jwks = keys => [...keys, jwk]
+      return new SignJWT(JSON.parse(Buffer.from(payload, 'base64url').toString()))
+        .setProtectedHeader({ alg: 'RS256', kid: 'alternate', typ: 'logout+jwt' })
+        .sign(privateKey)
+    },
+    '-no-event': claims(without('events')),
+    '-wrong-event': claims(withClaims({ events: { [`${event}/other`]: {} } })),
+    '-with-nonce': claims(withClaims({ nonce: 'n-0S6_WzA2Mj' })),
+    '-wrong-aud': claims(withClaims({ aud: 'somebody-else' })),
+    '-wrong-iss': claims(withClaims({ iss: 'https://evil.example' })),
+  }
+  for (const [name, make] of Object.entries(wrong))
+    t.test(m(name), async t => t.same(await told(t, make), { status: 400, isLoggedIn: true }))
 })

@@ -265,7 +265,8 @@ export function createProvider(options: ProviderOptions): Provider {
         .catch(error => {
           throw error instanceof ProviderError
             ? error
-            : new ProviderError('untrusted', 'the logout token is not to be believed', { cause: error })
+            : // Not as its cause: jose's errors hold the claims.
+              new ProviderError('untrusted', `the logout token is refused: ${(error as Error).message}`)
         }),
   }
 }

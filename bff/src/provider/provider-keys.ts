@@ -70,14 +70,16 @@ export function createProviderKeys(options: {
     return held.keys
   }
 
-  const current = async (): Promise<{ keys: FindKey; isNew: boolean }> => {
-    if (held === undefined) return { keys: await load(), isNew: true }
-    const age = now() - held.fetchedAt
-    if (age < maxAge || (age < maxStale && now() - attemptedAt < retryAfter)) return { keys: held.keys, isNew: false }
+  const current = async (cooldown: number): Promise<{ keys: FindKey; isNew: boolean }> => {
+    const age = held === undefined ? Number.POSITIVE_INFINITY : now() - held.fetchedAt
+    const isEarly = flight === undefined && now() - attemptedAt < retryAfter
+    if (held !== undefined && (age < maxAge || (age < maxStale && isEarly))) return { keys: held.keys, isNew: false }
+    if (isEarly && cooldown > 0)
+      throw new ProviderError('unavailable', 'the keys of the identity provider could not be had a moment ago')
     try {
       return { keys: await load(), isNew: true }
     } catch (err) {
-      if (age >= maxStale) throw err
+      if (held === undefined || age >= maxStale) throw err
       logger.warn({ err }, 'the keys of the identity provider cannot be read again: the old ones are used')
       return { keys: held.keys, isNew: false }
     }
@@ -85,7 +87,7 @@ export function createProviderKeys(options: {
 
   return {
     async verify(verify, cooldown) {
-      const { keys, isNew } = await current()
+      const { keys, isNew } = await current(cooldown)
       try {
         return await verify(keys)
       } catch (error) {

@@ -33,6 +33,8 @@ export type Register = {
   list(sub: string): Promise<SessionSummary[]>
   /** Ends every session of a group, those included whose login is under way now. @returns how many there were */
   endAll(group: Group, reason: EndReason): Promise<number>
+  /** Whether no session of the group is another person's than this. */
+  areOf(group: Group, sub: string): Promise<boolean>
   /** Ends a session with all others of its session at the provider. @returns false when the person has no such session */
   endOne(sub: string, id: string): Promise<boolean>
   /** Ends the person's sessions but this one and those it shares its session at the provider with. */
@@ -139,6 +141,10 @@ export function createRegister(options: {
         )
         .map(([id, { createdAt, lastSeenAt, expiresAt, device }]) => ({ id, createdAt, lastSeenAt, expiresAt, device }))
         .reverse()
+    },
+
+    async areOf(group, sub) {
+      return (await present(group, await store.entries(group))).every(([, summary]) => summary.sub === sub)
     },
 
     endAll,

@@ -74,6 +74,8 @@ export type Sessions = {
   endOne(sub: string, id: string): Promise<boolean>
   /** Ends all sessions of this person but this one. @returns how many */
   endOthers(session: Session): Promise<number>
+  /** Whether every session at hand of a session at the provider is this person's. */
+  areOf(group: Group, sub: string): Promise<boolean>
   /** Ends every session of a person, or of a session at the provider, those of logins under way included. @returns how many */
   endBy(group: Group): Promise<number>
   /** Tells the provider that the refresh token is not needed any more; best effort. */
@@ -284,6 +286,7 @@ export function createSessions(options: SessionsOptions): Sessions {
     list: register.list,
     endOne: register.endOne,
     endOthers: ({ id, person }) => register.endOthers(id, person),
+    areOf: register.areOf,
     endBy: group => register.endAll(group, 'revoked'),
     revoke,
     onEnd: listener => void listeners.push(listener),

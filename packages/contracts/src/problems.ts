@@ -143,6 +143,12 @@ export const problems = {
     title: 'The login keeps going round in circles.',
     remedy: 'Wait a minute, check that cookies are allowed, then start again.',
   },
+  logout_token_invalid: {
+    status: 400,
+    title: 'The logout token is not valid here.',
+    remedy:
+      'Send one fresh logout token of the configured identity provider, form-encoded; our log says what is wrong.',
+  },
   sessions_unavailable: {
     status: 503,
     title: 'The session store does not answer.',
