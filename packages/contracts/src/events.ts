@@ -32,6 +32,11 @@ const AuditRecord = Type.Object({
   }),
 })
 
+/** Who a session belongs to; `sid` is the provider's name of its own session. */
+const SessionOwner = Type.Object({ sub: Type.String(), sid: Type.Optional(Type.String()) })
+/** Why, as a word that a program can compare; later versions know more of them. */
+const Reason = Type.String({ maxLength: 64 })
+
 /** `data` by event type. A schema only grows: what was published stays readable. */
 export const eventData = {
   'payment.posted': Type.Object({ ...payment, transferId: Type.String({ format: 'uuid' }) }),
@@ -47,6 +52,25 @@ export const eventData = {
   'account.opened': Type.Object({ accountId: Type.String(), ownerId: Type.String(), currency: Type.String() }),
   'customer.registered': Type.Object({ customerId: Type.String() }),
   'audit.recorded': AuditRecord,
+  'login.started': Type.Object({}),
+  'login.refused': Type.Object({ code: Reason }),
+  /** A login that was finished. */
+  'session.started': Type.Object({
+    actor: SessionOwner,
+    /** Browser and system in a few words. */
+    device: Type.String(),
+    authTime: Type.String({ format: 'date-time' }),
+  }),
+  'session.refreshed': Type.Object({ actor: SessionOwner }),
+  'session.ended': Type.Object({ reason: Reason, actor: Type.Optional(SessionOwner) }),
+  /** A request in the name of a session that was refused before it went anywhere, e.g. `csrf` or `rate_limited`. */
+  'session.refused': Type.Object({ code: Reason, actor: SessionOwner }),
+  /** Somebody else than the person asked for the end of sessions. */
+  'logout.received': Type.Object({
+    from: Type.Enum(['provider', 'staff']),
+    actor: Type.Partial(SessionOwner),
+    sessions: Type.Integer({ minimum: 0 }),
+  }),
 } as const satisfies Record<string, TSchema>
 
 /** Every kind of event that is published; {@link eventData} has their schemas. */
