@@ -59,7 +59,7 @@ export function publishedEvents(options: {
       tries = 0
       waiting.splice(0, batch.length)
       published.inc(batch.length)
-      if (isAway) logger.info({ dropped }, 'audit events go out again')
+      if (isAway || dropped > 0) logger.info({ dropped }, 'audit events go out again')
       isAway = false
       dropped = 0
     }
@@ -89,7 +89,10 @@ export function publishedEvents(options: {
       clearTimeout(timer)
       if (waiting.length > 0) {
         droppedTotal.inc(waiting.length)
-        logger.error({ dropped: waiting.length }, 'audit events are lost: the broker could not be reached before the end')
+        logger.error(
+          { dropped: waiting.length },
+          'audit events are lost: the broker could not be reached before the end',
+        )
       }
       await transport.close()
     },
