@@ -3,6 +3,8 @@ import { createServer, type Server } from '@banking/http'
 import type { Logger, Metrics } from '@banking/telemetry'
 import cookie from '@fastify/cookie'
 import type { BffConfig } from './config/config.ts'
+import { type Events, loggedEvents } from './events/events.ts'
+import refusalEvents from './events/refusal-events.ts'
 import { createLogin } from './login/login.ts'
 import { createLoginTransactions } from './login/login-transaction.ts'
 import pages from './pages/pages.ts'
@@ -34,6 +36,8 @@ export type Dependencies = {
   redis: Redis
   logger: Logger
   metrics: Metrics
+  /** Where the audit trail goes; the log when nothing else is said. */
+  events?: Events
   /** Epoch ms. */
   now?: () => number
 }
@@ -43,6 +47,7 @@ export async function buildApp(dependencies: Dependencies): Promise<{ app: Serve
   const { config, provider, keys, redis, logger, metrics } = dependencies
   const { publicOrigin, sessionKeys } = config
   const now = dependencies.now ?? Date.now
+  const events = dependencies.events ?? loggedEvents(logger)
   const headers = securityHeaders(config.provider.issuer, publicOrigin.startsWith('https:'))
 
   const { perUser, ...times } = config.session
@@ -50,7 +55,7 @@ export async function buildApp(dependencies: Dependencies): Promise<{ app: Serve
   const sessions = createSessions({ store, keys: sessionKeys, provider, times, perUser, logger, metrics, now })
   const exchange = createExchange({ store, keys: sessionKeys, provider, sessions, logger, metrics, now })
   const streams = createStreams({ sessions, logger, metrics })
-  const login = createLogin({ transactions: createLoginTransactions(redis, sessionKeys, now), provider })
+  const login = createLogin({ transactions: createLoginTransactions(redis, sessionKeys, now), provider, events })
   sessions.onEnd(id => {
     exchange.forget(id)
     streams.close(id)
@@ -78,10 +83,11 @@ export async function buildApp(dependencies: Dependencies): Promise<{ app: Serve
     if (countOf(request.raw.rawHeaders, 'host') > 1) throw problem('request_invalid', 'host was sent twice')
   })
   await app.register(cookie)
+  await app.register(refusalEvents, { events, sessions })
   await app.register(pages)
   await app.register(session, { sessions, publicOrigin })
   await app.register(start, { login, sessions, publicOrigin, now })
-  await app.register(callback, { login, sessions, provider, absolute: config.session.absolute, now })
+  await app.register(callback, { login, sessions, provider, events, absolute: config.session.absolute, now })
   await app.register(userinfo, { idle: config.session.idle })
   await app.register(signOut, { sessions, provider, publicOrigin })
   await app.register(backchannelLogout, { sessions, provider, redis, now })

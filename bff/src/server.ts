@@ -3,6 +3,7 @@ import { serve } from '@banking/http'
 import { createLogger, createMetrics } from '@banking/telemetry'
 import { buildApp } from './app.ts'
 import { readConfig } from './config/config.ts'
+import { loggedEvents } from './events/events.ts'
 import { readClientAuthentication } from './provider/client-authentication.ts'
 import { createProvider } from './provider/oidc.ts'
 import { connectRedis } from './redis.ts'
@@ -21,7 +22,20 @@ await start(async () => {
     publicOrigin: config.publicOrigin,
     logger,
   })
-  const { app, streams } = await buildApp({ config, provider, keys: authentication.keys, redis, logger, metrics })
+  // Who needs no broker loads no client for one.
+  const events =
+    config.events === undefined
+      ? loggedEvents(logger)
+      : (await import('./events/published-events.ts')).connectEvents({ ...config.events, logger, metrics })
+  const { app, streams } = await buildApp({
+    config,
+    provider,
+    keys: authentication.keys,
+    redis,
+    events,
+    logger,
+    metrics,
+  })
   await serve(app, {
     host: config.host,
     port: config.port,
@@ -35,6 +49,9 @@ await start(async () => {
       { name: 'provider', check: provider.check, optional: true },
     ],
     onDrain: () => streams.closeAll(),
-    onClose: redis.close,
+    onClose: async () => {
+      await events.close()
+      await redis.close()
+    },
   })
 })

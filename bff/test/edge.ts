@@ -4,12 +4,13 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createMetrics } from '@banking/telemetry'
+import { createMetrics, type Trace } from '@banking/telemetry'
 import { parts, testLogger } from '@banking/testkit'
 import { exportJWK, generateKeyPair } from 'jose'
 import type { Test } from 'tap'
 import { buildApp } from '../src/app.ts'
 import { type BffConfig, defaults } from '../src/config/config.ts'
+import type { Events } from '../src/events/events.ts'
 import { readClientAuthentication } from '../src/provider/client-authentication.ts'
 import { createProvider, type ProviderConfig, providerDefaults } from '../src/provider/oidc.ts'
 import { bankUpstreams, type Upstream } from '../src/proxy/upstreams.ts'
@@ -100,11 +101,17 @@ export async function edge(
   let offset = 0
   const now = () => Date.now() + offset
   const redis = connectRedis({ ...config.redis, logger, metrics })
+  const told: { type: string; subject: string; data: unknown; seq?: number; trace?: Trace }[] = []
+  const events: Events = {
+    record: (type, subject, data, about) => void told.push({ type, subject, data, ...about }),
+    close: async () => undefined,
+  }
   const { app, streams } = await buildApp({
     config,
     provider: createProvider({ ...config.provider, authentication, publicOrigin: origin, logger, now }),
     keys: authentication.keys,
     redis,
+    events,
     logger,
     metrics,
     now,
@@ -130,6 +137,8 @@ export async function edge(
     redis,
     metrics,
     lines,
+    /** The audit trail. */
+    told,
     logged: text,
     keyFile,
     seen: upstream?.seen ?? [],

@@ -2,7 +2,7 @@ import type { EventData, EventType } from '@banking/contracts'
 import type { Logger, Trace } from '@banking/telemetry'
 
 /** What the edge tells about logins and sessions. */
-export type EdgeEvent = Extract<EventType, `login.${string}` | `session.${string}` | `logout.${string}`>
+type EdgeEvent = Extract<EventType, `login.${string}` | `session.${string}` | `logout.${string}`>
 
 /** Where the audit trail of the edge goes. Whoever records never waits and is never told of a failure. */
 export type Events = {
@@ -19,6 +19,10 @@ export type Events = {
   /** Sends what still waits, for a bounded time. */
   close(): Promise<void>
 }
+
+/** Whose session it is, as events say it: no name, no address. */
+export const actorOf = ({ sub, sid }: { sub: string; sid?: string }): { sub: string; sid?: string } =>
+  sid === undefined ? { sub } : { sub, sid }
 
 /** Without a broker: one line each, with words and numbers of our own alone, nothing that leads to a person. */
 export function loggedEvents(logger: Logger): Events {

@@ -1,7 +1,18 @@
 import { eventContentType } from '@banking/contracts'
-import { type Message, newEvent, type Transport } from '@banking/messaging'
+import { createKafkaTransport, type Message, newEvent, type Transport } from '@banking/messaging'
 import type { Logger, Metrics } from '@banking/telemetry'
 import type { Events } from './events.ts'
+
+/** Events for a topic of Kafka. */
+export function connectEvents(options: {
+  brokers: readonly string[]
+  topic: string
+  logger: Logger
+  metrics: Metrics
+}): Events {
+  const { brokers, logger } = options
+  return publishedEvents({ ...options, transport: createKafkaTransport({ brokers, clientId: 'bff', logger }) })
+}
 
 const batchSize = 200
 const longestPause = 5_000

@@ -66,10 +66,16 @@ export function createLoginTransactions(redis: Redis, keys: SealingKeys, now: ()
 export const isLoginCookie = (name: string): boolean =>
   name.startsWith(loginCookiePrefix) && tagPattern.test(name.slice(loginCookiePrefix.length))
 
+/** The name of the login that a `state` belongs to: of no use to anybody who does not hold its cookie. */
+export function loginOf(state: string): string | undefined {
+  const tag = state.slice(0, state.indexOf('.'))
+  return tagPattern.test(tag) ? tag : undefined
+}
+
 /** What a `state` says by itself, before anything is proven. */
 export function parseState(state: string): { cookieName: string; restarted: boolean } | undefined {
-  const tag = state.slice(0, state.indexOf('.'))
-  return tagPattern.test(tag) ? { cookieName: loginCookiePrefix + tag, restarted: tag.endsWith('1') } : undefined
+  const tag = loginOf(state)
+  return tag === undefined ? undefined : { cookieName: loginCookiePrefix + tag, restarted: tag.endsWith('1') }
 }
 
 /**

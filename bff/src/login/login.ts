@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Events } from '../events/events.ts'
 import { newCodeVerifier, newNonce, type Provider } from '../provider/oidc.ts'
 import {
   isLoginCookie,
@@ -6,6 +7,7 @@ import {
   type LoginTransaction,
   type LoginTransactions,
   loginLifetime,
+  loginOf,
   openLogins,
   parseState,
 } from './login-transaction.ts'
@@ -32,8 +34,8 @@ export type Login = {
 /** Lax: a Strict cookie would not come along when the provider, another site, sends the browser back. */
 const attributes = { path: '/', secure: true, httpOnly: true, sameSite: 'lax' } as const
 
-export function createLogin(options: { transactions: LoginTransactions; provider: Provider }): Login {
-  const { transactions, provider } = options
+export function createLogin(options: { transactions: LoginTransactions; provider: Provider; events: Events }): Login {
+  const { transactions, provider, events } = options
 
   return {
     async begin(request, reply, destination, { restarted, loginAgain }) {
@@ -44,6 +46,7 @@ export function createLogin(options: { transactions: LoginTransactions; provider
         restarted,
       )
       const address = await provider.begin({ state, nonce, codeVerifier, ...(loginAgain ? { loginAgain } : {}) })
+      events.record('login.started', loginOf(state) as string, {}, { trace: request.trace })
       for (const name of openedBefore(request).slice(0, -(openLogins - 1) || undefined)) {
         reply.setCookie(name, '', { ...attributes, maxAge: 0 })
         await transactions.drop(request.cookies[name] ?? '')

@@ -2,10 +2,12 @@ import { problem } from '@banking/contracts'
 import { refusals, type Server } from '@banking/http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
+import { actorOf, type Events } from '../events/events.ts'
 import type { Login } from '../login/login.ts'
 import { type LoginTransaction, parseState } from '../login/login-transaction.ts'
 import { restartPage } from '../pages/pages.ts'
 import { type Provider, ProviderError } from '../provider/oidc.ts'
+import { identityOf } from '../sessions/seal.ts'
 import { sessionCookieOf, setSessionCookie } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 
@@ -13,6 +15,7 @@ export type CallbackOptions = {
   login: Login
   sessions: Sessions
   provider: Provider
+  events: Events
   /** ms from the moment a person proved who they are to the end of the session. */
   absolute: number
   now: () => number
@@ -23,7 +26,7 @@ const worthwhile = 60_000
 
 /** Where the provider sends the browser back to (RFC 6749 §4.1.2, RFC 9207). */
 export default async function callback(app: Server, options: CallbackOptions): Promise<void> {
-  const { login, sessions, provider } = options
+  const { login, sessions, provider, events } = options
   app.get(
     '/oauth2/callback',
     {
@@ -57,6 +60,13 @@ export default async function callback(app: Server, options: CallbackOptions): P
         return restart(request, reply, transaction, true)
       }
       setSessionCookie(reply, begun.cookie)
+      const { person } = result
+      events.record(
+        'session.started',
+        identityOf(begun.cookie)?.id ?? '',
+        { actor: actorOf(person), device, authTime: new Date(person.authTime).toISOString() },
+        { seq: 1, trace: request.trace },
+      )
       request.log.info('logged in')
       return reply.redirect(transaction.returnTo, 302)
     },

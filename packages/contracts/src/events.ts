@@ -63,8 +63,8 @@ export const eventData = {
   }),
   'session.refreshed': Type.Object({ actor: SessionOwner }),
   'session.ended': Type.Object({ reason: Reason, actor: Type.Optional(SessionOwner) }),
-  /** A request in the name of a session that was refused before it went anywhere, e.g. `csrf` or `rate_limited`. */
-  'session.refused': Type.Object({ code: Reason, actor: SessionOwner }),
+  /** A request with a session's cookie that was refused before it went anywhere, e.g. `csrf_refused`. */
+  'session.refused': Type.Object({ code: Reason, actor: Type.Optional(SessionOwner) }),
   /** Somebody else than the person asked for the end of sessions. */
   'logout.received': Type.Object({
     from: Type.Enum(['provider', 'staff']),
