@@ -6,6 +6,7 @@ import { type AppName, roles, scopeOf } from '@banking/contracts'
 import type { TestIssuer } from '@banking/testkit'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import { edge, internalApp } from '../bff/test/edge.ts'
 import { customerApp } from '../services/customer/test/app.ts'
 import { notificationApp } from '../services/notification/test/app.ts'
 import { bank } from '../services/payment/test/app.ts'
@@ -50,6 +51,8 @@ const services: readonly [AppName, (t: Test) => Promise<Built>][] = [
   ['customer', customerApp],
   ['payment', bank],
   ['notification', t => notificationApp(t)],
+  // The edge's own: what a browser may ask of it is decided by the session.
+  ['bff', async t => internalApp(t, await edge(t))],
 ]
 
 const documented: string[] = []

@@ -25,7 +25,7 @@ const callers: Record<string, string[]> = {
   'customer-service': ['risk-api'],
   'payment-service': ['risk-api'],
   'loan-service': ['risk-api'],
-  'admin-service': ['audit-api'],
+  'admin-service': ['audit-api', 'bff-api'],
 }
 
 t.test('the production file holds no person, no secret and no address of development', async t => {
@@ -226,7 +226,7 @@ t.test('the running realm', async t => {
     })
     const origin = running?.baseUrl ?? 'http://localhost:3000'
     t.same(web.redirectUris, [`${origin}/oauth2/callback`])
-    t.equal(web.attributes['post.logout.redirect.uris'], `${origin}/`)
+    t.equal(web.attributes['post.logout.redirect.uris'], `${origin}/oauth2/signed_out`)
     t.equal(web.attributes['backchannel.logout.url'], `${origin}/oauth2/backchannel_logout`)
     t.equal(web.attributes['jwks.url'], `${origin}/oauth2/jwks`)
     t.same(web.defaultClientScopes.sort(), ['acr', 'basic', 'email', 'profile', 'roles'])

@@ -7,8 +7,10 @@ import { type Events, loggedEvents } from './events/events.ts'
 import refusalEvents from './events/refusal-events.ts'
 import { createLogin } from './login/login.ts'
 import { createLoginTransactions } from './login/login-transaction.ts'
-import pages from './pages/pages.ts'
+import { createLoopBreaker } from './login/loop-breaker.ts'
+import { createPages } from './pages/pages.ts'
 import { securityHeaders } from './pages/security-headers.ts'
+import startPage from './pages/start-page.ts'
 import webApp from './pages/web-app.ts'
 import type { ClientKeys } from './provider/client-keys.ts'
 import { type Provider, ProviderError } from './provider/oidc.ts'
@@ -19,13 +21,15 @@ import type { Redis } from './redis.ts'
 import backchannelLogout from './routes/backchannel-logout.ts'
 import callback from './routes/callback.ts'
 import jwks from './routes/jwks.ts'
+import ownSessions from './routes/sessions.ts'
+import signIn from './routes/sign-in.ts'
 import signOut from './routes/sign-out.ts'
 import start from './routes/start.ts'
 import userinfo from './routes/userinfo.ts'
 import { createExchange } from './sessions/exchange.ts'
 import session from './sessions/session.ts'
 import { createSessionStore } from './sessions/session-store.ts'
-import { createSessions } from './sessions/sessions.ts'
+import { createSessions, type Sessions } from './sessions/sessions.ts'
 import { createStreams, type Streams } from './sessions/streams.ts'
 
 export type Dependencies = {
@@ -43,7 +47,9 @@ export type Dependencies = {
 }
 
 /** The whole edge. What it answers to the browser is all here; what it stands on is given to it. */
-export async function buildApp(dependencies: Dependencies): Promise<{ app: Server; streams: Streams }> {
+export async function buildApp(
+  dependencies: Dependencies,
+): Promise<{ app: Server; sessions: Sessions; streams: Streams }> {
   const { config, provider, keys, redis, logger, metrics } = dependencies
   const { publicOrigin, sessionKeys } = config
   const now = dependencies.now ?? Date.now
@@ -56,6 +62,8 @@ export async function buildApp(dependencies: Dependencies): Promise<{ app: Serve
   const exchange = createExchange({ store, keys: sessionKeys, provider, sessions, logger, metrics, now })
   const streams = createStreams({ sessions, logger, metrics })
   const login = createLogin({ transactions: createLoginTransactions(redis, sessionKeys, now), provider, events })
+  const pages = createPages(config.brand, publicOrigin)
+  const breaker = createLoopBreaker(now)
   sessions.onEnd(id => {
     exchange.forget(id)
     streams.close(id)
@@ -84,19 +92,23 @@ export async function buildApp(dependencies: Dependencies): Promise<{ app: Serve
   })
   await app.register(cookie)
   await app.register(refusalEvents, { events, sessions })
-  await app.register(pages)
+  await app.register(pages.plugin)
   await app.register(session, { sessions, publicOrigin })
-  await app.register(start, { login, sessions, publicOrigin, now })
-  await app.register(callback, { login, sessions, provider, events, absolute: config.session.absolute, now })
+  await app.register(start, { login, sessions, publicOrigin, breaker })
+  await app.register(signIn, { sessions, pages, publicOrigin, breaker })
+  await app.register(callback, { login, sessions, provider, pages, events, absolute: config.session.absolute, now })
   await app.register(userinfo, { idle: config.session.idle })
-  await app.register(signOut, { sessions, provider, publicOrigin })
+  await app.register(signOut, { sessions, provider, pages, hasWebApp: config.webRoot !== undefined, publicOrigin })
+  await app.register(ownSessions, { sessions })
   await app.register(backchannelLogout, { sessions, provider, redis, now })
   if (keys !== undefined) await app.register(jwks, { keys })
-  await app.register(proxy, { upstreams: config.upstreams, sessions, exchange, streams, metrics, headers })
-  if (config.webRoot !== undefined) await app.register(webApp, { root: config.webRoot })
+  const { upstreams, webRoot } = config
+  await app.register(proxy, { upstreams, sessions, exchange, streams, pages, publicOrigin, metrics, headers })
+  if (webRoot !== undefined) await app.register(webApp, { root: webRoot, pages })
+  else if (upstreams.every(({ prefix }) => prefix !== '/')) await app.register(startPage, { sessions, pages, now })
   // Before the server waits for its connections: an open stream would hold it for ever.
   app.addHook('preClose', async () => streams.closeAll())
-  return { app, streams }
+  return { app, sessions, streams }
 }
 
 /** What is left of a provider's failure once nobody could use the old token any more. */

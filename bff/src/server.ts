@@ -4,6 +4,7 @@ import { createLogger, createMetrics } from '@banking/telemetry'
 import { buildApp } from './app.ts'
 import { readConfig } from './config/config.ts'
 import { loggedEvents } from './events/events.ts'
+import { buildInternal } from './internal.ts'
 import { readClientAuthentication } from './provider/client-authentication.ts'
 import { createProvider } from './provider/oidc.ts'
 import { connectRedis } from './redis.ts'
@@ -27,7 +28,7 @@ await start(async () => {
     config.events === undefined
       ? loggedEvents(logger)
       : (await import('./events/published-events.ts')).connectEvents({ ...config.events, logger, metrics })
-  const { app, streams } = await buildApp({
+  const { app, sessions, streams } = await buildApp({
     config,
     provider,
     keys: authentication.keys,
@@ -36,6 +37,9 @@ await start(async () => {
     logger,
     metrics,
   })
+  const { issuer } = config.provider
+  const internal =
+    config.internal && (await buildInternal({ issuer, ...config.internal, sessions, logger, metrics, now: Date.now }))
   await serve(app, {
     host: config.host,
     port: config.port,
@@ -50,8 +54,10 @@ await start(async () => {
     ],
     onDrain: () => streams.closeAll(),
     onClose: async () => {
+      await internal?.close()
       await events.close()
       await redis.close()
     },
   })
+  if (config.internal !== undefined) await internal?.listen({ host: config.internal.host, port: config.internal.port })
 })

@@ -5,12 +5,13 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createMetrics, type Trace } from '@banking/telemetry'
-import { parts, testLogger } from '@banking/testkit'
+import { parts, testIssuer, testLogger } from '@banking/testkit'
 import { exportJWK, generateKeyPair } from 'jose'
 import type { Test } from 'tap'
 import { buildApp } from '../src/app.ts'
 import { type BffConfig, defaults } from '../src/config/config.ts'
 import type { Events } from '../src/events/events.ts'
+import { buildInternal } from '../src/internal.ts'
 import { readClientAuthentication } from '../src/provider/client-authentication.ts'
 import { createProvider, type ProviderConfig, providerDefaults } from '../src/provider/oidc.ts'
 import { bankUpstreams, type Upstream } from '../src/proxy/upstreams.ts'
@@ -106,7 +107,7 @@ export async function edge(
     record: (type, subject, data, about) => void told.push({ type, subject, data, ...about }),
     close: async () => undefined,
   }
-  const { app, streams } = await buildApp({
+  const { app, sessions, streams } = await buildApp({
     config,
     provider: createProvider({ ...config.provider, authentication, publicOrigin: origin, logger, now }),
     keys: authentication.keys,
@@ -132,6 +133,7 @@ export async function edge(
   return {
     app,
     config,
+    sessions,
     streams,
     provider,
     redis,
@@ -147,6 +149,21 @@ export async function edge(
     },
     browser: () => browser(app, provider),
   }
+}
+
+/** What the edge answers other services, in front of the sessions of an edge. */
+export async function internalApp(t: Test, { sessions }: Pick<Edge, 'sessions'>) {
+  const identity = await testIssuer(t)
+  const app = await buildInternal({
+    issuer: identity.issuer,
+    sessions,
+    logger: testLogger().logger,
+    metrics: createMetrics('bff'),
+    now: Date.now,
+  })
+  t.teardown(() => app.close())
+  await app.ready()
+  return { app, identity }
 }
 
 export type Browser = ReturnType<typeof browser>

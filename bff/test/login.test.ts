@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { testLogger } from '@banking/testkit'
 import t from 'tap'
 import { readClientAuthentication } from '../src/provider/client-authentication.ts'
@@ -61,7 +62,7 @@ t.test('sets the cookies byte for byte as browsers need them', async t => {
   t.match(login?.[0], /^__Host-login-[a-z0-9]{9}[A-Za-z0-9_-]{8}0$/)
   t.match(
     login?.[1].line,
-    /^__Host-login-[A-Za-z0-9_-]+=[A-Za-z0-9_-]{43}; Max-Age=600; Path=\/; HttpOnly; Secure; SameSite=Lax$/,
+    /^__Host-login-[A-Za-z0-9_-]+=[A-Za-z0-9_-]{43}; Max-Age=1800; Path=\/; HttpOnly; Secure; SameSite=Lax$/,
   )
   const response = await person.comeBack(callback)
   const lines = [response.headers['set-cookie'] ?? []].flat()
@@ -354,9 +355,59 @@ t.test('begins an expired or replayed login anew, once, from a page of our own s
   await expireLogins(person, redis)
   const response = await person.comeBack(callback)
   t.equal(response.statusCode, 400)
-  t.match(response.body, '<meta http-equiv="refresh" content="0;url=/oauth2/start?again=1">')
+  t.match(response.body, '<meta http-equiv="refresh" content="0;url=/oauth2/start?again=1&amp;return_to=%2F">')
   const again = await person.open('/oauth2/start?again=1')
   t.equal(again.statusCode, 302)
+})
+
+t.test('a login that came too late still leads to the page that was asked for', async t => {
+  const { browser, provider, advance } = await edge(t)
+  const person = browser()
+  const callback = await person.start('/pay?to=7#amount')
+  advance(10 * 60_000)
+  const late = await person.comeBack(callback)
+  t.equal(late.statusCode, 400)
+  t.equal(provider.calls['authorization_code'], undefined)
+  const next = refreshOf(late.body)
+  t.equal(next, '/oauth2/start?again=1&return_to=%2Fpay%3Fto%3D7%23amount')
+  const again = await person.open(next)
+  const response = await person.comeBack(provider.login(String(again.headers.location), alice))
+  t.equal(response.headers.location, '/pay?to=7#amount')
+})
+
+t.test('a login that is sent again leads to its page while the session lives, and begins no other', async t => {
+  const { browser, provider } = await edge(t)
+  const person = browser()
+  const callback = await person.start('/pay#x')
+  await person.comeBack(callback)
+  const cookie = person.cookie()
+  // Without the Strict cookie, as the provider's redirect comes; then from our own page, with it.
+  const replayed = await person.comeBack(callback)
+  t.equal(replayed.statusCode, 400)
+  const onward = await person.open(refreshOf(replayed.body))
+  t.match(onward, { statusCode: 302, headers: { location: '/pay#x' } })
+  t.equal(person.cookie(), cookie)
+  t.equal(provider.calls['authorization_code'], 1)
+  const last = person.jar.get('__Host-last-login')
+  t.match(last?.line, /^__Host-last-login=[A-Za-z0-9_-]{43}; Max-Age=1800; Path=\/; HttpOnly; Secure; SameSite=Lax$/)
+})
+
+t.test('a login that a logout covers asks for the password once more, and no more than once', async t => {
+  const { browser, provider, sessions } = await edge(t)
+  const person = browser()
+  const carol = { ...alice, sub: randomUUID() }
+  await sessions.endBy({ sub: carol.sub })
+  const past = { ...carol, auth_time: Math.floor(Date.now() / 1000) - 60 }
+  const response = await person.comeBack(await person.start('/pay', past))
+  t.equal(response.statusCode, 302)
+  t.equal(person.cookie(), undefined)
+  const pushed = [...provider.requests.values()].at(-1)
+  t.equal(pushed?.parameters.get('prompt'), 'login')
+  const refused = await person.comeBack(provider.login(String(response.headers.location), past))
+  t.equal(refused.statusCode, 400)
+  t.equal(person.cookie(), undefined)
+  const later = { ...carol, auth_time: Math.floor(Date.now() / 1000) + 2 }
+  t.equal((await person.comeBack(await person.start('/pay', later))).headers.location, '/pay')
 })
 
 t.test('shows a page when the second try expires too', async t => {
@@ -459,6 +510,56 @@ t.test('begins a login for a link of another site, and for a program that is no 
   }
 })
 
+t.test('the provider’s way back from a logout counts once, in the browser that asked for it', async t => {
+  const { browser } = await edge(t)
+  const person = browser()
+  await person.login()
+  const response = await person.fetch('/oauth2/sign_out', { method: 'POST', headers: { origin } })
+  const state = new URL(response.json().location).searchParams.get('state') as string
+  const back = (query: string) => person.open(`/oauth2/signed_out${query}`, { crossSite: true })
+  for (const query of [
+    '',
+    '?state=',
+    '?state=other',
+    `?state=${state}x`,
+    `?state=${state}&state=${state}`,
+    `?State=${state}`,
+    `?state=${'A'.repeat(state.length)}`,
+    '?state=<script>alert(1)</script>',
+  ]) {
+    const refused = await back(query)
+    t.equal(refused.statusCode, 400, query)
+    t.match(refused.body, 'This sign-out could not be confirmed.')
+    t.notMatch(refused.body, /alert|http-equiv/)
+  }
+  t.equal((await browser().open(`/oauth2/signed_out?state=${state}`)).statusCode, 400, 'nor in another browser')
+  const page = await back(`?state=${state}`)
+  t.equal(page.statusCode, 200)
+  t.match(page.body, 'You are signed out')
+  t.equal((await back(`?state=${state}`)).statusCode, 400, 'once')
+})
+
+t.test('a sign-out that the provider has no part in ends on the same page', async t => {
+  const { browser, provider } = await edge(t)
+  provider.hooks.discovery = ({ end_session_endpoint: _, ...document }) => document
+  const person = browser()
+  await person.login()
+  const response = await person.open('/oauth2/sign_out', { method: 'POST', headers: { origin } })
+  t.equal(response.statusCode, 303)
+  t.match(response.headers.location, /^\/oauth2\/signed_out\?state=/)
+  t.match((await person.open(String(response.headers.location))).body, 'You are signed out')
+})
+
+t.test('with a web app, the way back from a logout leads to it', async t => {
+  const { browser } = await edge(t, { webRoot: import.meta.dirname })
+  const person = browser()
+  await person.login()
+  const response = await person.fetch('/oauth2/sign_out', { method: 'POST', headers: { origin } })
+  const state = new URL(response.json().location).searchParams.get('state')
+  const back = await person.open(`/oauth2/signed_out?state=${state}`, { crossSite: true })
+  t.match(back, { statusCode: 303, headers: { location: '/' } })
+})
+
 t.test('stops a browser that goes round in circles', async t => {
   const { browser, advance } = await edge(t)
   const person = browser()
@@ -512,6 +613,10 @@ t.test('has no token in any byte that a browser receives, nor in the log', async
 })
 
 /** What time does to the transactions of a browser. */
+/** Where a page without script takes the browser by itself. */
+const refreshOf = (body: string): string =>
+  String(/http-equiv="refresh" content="0;url=([^"]+)"/.exec(body)?.[1]).replaceAll('&amp;', '&')
+
 async function expireLogins(person: Browser, redis: Redis): Promise<void> {
   for (const [name, { value }] of person.jar)
     if (name.startsWith('__Host-login-')) await redis.run('DEL', `t:{${identityOf(value)?.id}}`)

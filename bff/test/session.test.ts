@@ -436,10 +436,13 @@ t.test('signs out: here first, then at the provider, then in the browser', async
   t.equal(response.statusCode, 200)
   const location = new URL(response.json().location)
   t.equal(`${location.origin}${location.pathname}`, `${provider.issuer}/logout`)
-  t.equal(location.searchParams.get('post_logout_redirect_uri'), `${origin}/`)
-  t.ok(location.searchParams.get('state'))
+  t.equal(location.searchParams.get('post_logout_redirect_uri'), `${origin}/oauth2/signed_out`)
+  const state = location.searchParams.get('state')
   t.ok(provider.issued.includes(location.searchParams.get('id_token_hint') ?? ''))
-  t.equal(response.headers['set-cookie'], '__Host-session=; Max-Age=0; Path=/; HttpOnly; Secure; SameSite=Strict')
+  t.same(response.headers['set-cookie'], [
+    '__Host-session=; Max-Age=0; Path=/; HttpOnly; Secure; SameSite=Strict',
+    `__Host-signing-out=${state}; Max-Age=600; Path=/; HttpOnly; Secure; SameSite=Lax`,
+  ])
   t.equal(response.headers['clear-site-data'], '"storage"')
   t.equal(response.headers['cache-control'], 'no-store')
   t.equal(provider.revoked.length, 1)
@@ -535,7 +538,7 @@ t.test('Redis away is 503 with the cookie untouched, and the session lives on', 
   }
   const page = await person.open('/oauth2/start')
   t.equal(page.statusCode, 503)
-  t.match(page.body, 'you are still logged in')
+  t.match(page.body, 'If you were signed in, you still are.')
   t.equal((await app.inject('/oauth2/jwks')).statusCode, 200, 'what needs no session goes on')
   await link.mend()
   while ((await person.fetch('/oauth2/userinfo')).statusCode === 503)

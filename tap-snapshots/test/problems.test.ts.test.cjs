@@ -157,6 +157,11 @@ exports[`test/problems.test.ts > TAP > the catalog changes only where somebody l
     "title": "The logout token is not valid here.",
     "remedy": "Send one fresh logout token of the configured identity provider, form-encoded; our log says what is wrong."
   },
+  "logout_unconfirmed": {
+    "status": 400,
+    "title": "This sign-out could not be confirmed.",
+    "remedy": "Sign out from the site itself; the way back from the identity provider works once, in the browser that began."
+  },
   "sessions_unavailable": {
     "status": 503,
     "title": "The session store does not answer.",

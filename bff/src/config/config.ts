@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { ConfigError, loadConfig } from '@banking/config'
 import { type AppName, apps, listening } from '@banking/contracts'
 import Type from 'typebox'
+import type { Brand } from '../pages/page.ts'
 import { type ProviderConfig, providerDefaults } from '../provider/oidc.ts'
 import { bankUpstreams, type Upstream } from '../proxy/upstreams.ts'
 import type { RedisConfig } from '../redis.ts'
@@ -33,10 +34,10 @@ export type BffConfig = {
   /** Addresses and CIDR ranges of the proxies before us. */
   trustedProxies: readonly string[]
   /** A listener for the inside: ends a person's sessions everywhere. */
-  internal: { host: string; port: number } | undefined
+  internal: { host: string; port: number; jwksUrl?: string } | undefined
   /** Where audit events go. */
   events: { brokers: readonly string[]; topic: string } | undefined
-  brand: { name: string }
+  brand: Brand
   /** The folder of a built web app; without it the edge has none. */
   webRoot: string | undefined
 }
@@ -53,7 +54,7 @@ export const defaults = {
   trustedProxies: [],
   internal: undefined,
   events: undefined,
-  brand: { name: 'Banking Local' },
+  brand: { name: 'Banking Local', accent: '#0b6159' },
 } as const
 
 const Environment = Type.Object({

@@ -1,6 +1,6 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Redis } from '../redis.ts'
-import { derive, identityOf, newCookieValue, type SealingKeys, seal, unseal } from '../sessions/seal.ts'
+import { derive, type Identity, identityOf, newCookieValue, type SealingKeys, seal, unseal } from '../sessions/seal.ts'
 
 /** One attempt to log in, from the start to the callback. It lives in a key space and a cookie of its own. */
 export type LoginTransaction = {
@@ -13,7 +13,9 @@ export type LoginTransaction = {
 }
 
 /** ms that a person may take at the identity provider. */
-export const loginLifetime = 10 * 60_000
+const lifetime = 10 * 60_000
+/** ms that it is remembered where a login would have led, so that one that came too late, or again, leads there too. */
+export const remembered = 30 * 60_000
 /** Attempts that one browser may have open, e.g. one per tab. */
 export const openLogins = 5
 
@@ -27,13 +29,19 @@ export type LoginTransactions = {
     transaction: LoginTransaction,
     restarted: boolean,
   ): Promise<{ cookieName: string; cookieValue: string; state: string }>
-  /** Takes the transaction of a cookie: it works once. */
-  take(cookieValue: string): Promise<LoginTransaction | undefined>
+  /** Takes the transaction of a cookie: it works once. What came too late, or again, says only where it led. */
+  take(cookieValue: string): Promise<LoginTransaction | { over: true; returnTo: string } | undefined>
   /** Forgets a transaction that was pushed out by newer ones. */
   drop(cookieValue: string): Promise<void>
 }
 
+/** What lies in Redis. */
+type Stored = (LoginTransaction & { openedAt: number }) | { over: true; returnTo: string }
+
 export function createLoginTransactions(redis: Redis, keys: SealingKeys, now: () => number): LoginTransactions {
+  const save = ({ id, secret }: Identity, stored: Stored) =>
+    redis.run('SET', key(id), seal(JSON.stringify(stored), secret, keys, ['login', id]), 'PX', String(remembered))
+
   return {
     async open(transaction, restarted) {
       const cookieValue = newCookieValue()
@@ -41,8 +49,7 @@ export function createLoginTransactions(redis: Redis, keys: SealingKeys, now: ()
       if (identity === undefined) throw new Error('a fresh cookie value has an identity')
       // The name sorts by age: the oldest of too many can be told without asking anybody.
       const tag = `${now().toString(36).padStart(9, '0')}${randomBytes(6).toString('base64url')}${restarted ? 1 : 0}`
-      const sealed = seal(JSON.stringify(transaction), identity.secret, keys, ['login', identity.id])
-      await redis.run('SET', key(identity.id), sealed, 'PX', String(loginLifetime))
+      await save(identity, { ...transaction, openedAt: now() })
       return { cookieName: loginCookiePrefix + tag, cookieValue, state: `${tag}.${stateOf(cookieValue)}` }
     },
 
@@ -52,7 +59,14 @@ export function createLoginTransactions(redis: Redis, keys: SealingKeys, now: ()
       const sealed = await redis.run('GETDEL', key(identity.id))
       if (!Buffer.isBuffer(sealed)) return undefined
       const plain = unseal(sealed, identity.secret, keys, ['login', identity.id])
-      return plain === undefined ? undefined : (JSON.parse(plain) as LoginTransaction)
+      if (plain === undefined) return undefined
+      const stored = JSON.parse(plain) as Stored
+      if ('over' in stored) return stored
+      const { openedAt, ...transaction } = stored
+      const { returnTo } = transaction
+      if (now() - openedAt >= lifetime) return { over: true, returnTo }
+      await save(identity, { over: true, returnTo })
+      return transaction
     },
 
     async drop(cookieValue) {

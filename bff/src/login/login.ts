@@ -4,12 +4,11 @@ import { newCodeVerifier, newNonce, type Provider } from '../provider/oidc.ts'
 import {
   isLoginCookie,
   isStateOf,
-  type LoginTransaction,
   type LoginTransactions,
-  loginLifetime,
   loginOf,
   openLogins,
   parseState,
+  remembered,
 } from './login-transaction.ts'
 
 type Destination = { returnTo: string; replaces?: string }
@@ -26,13 +25,16 @@ export type Login = {
   /**
    * Takes the transaction that a `state` belongs to, and its cookie. It works once, in the browser that began.
    *
-   * @returns undefined when this browser has no such login open; `restarted` says whether it was tried before
+   * @returns undefined when this browser has no such login; `over` when it came too late or was taken before
    */
-  take(request: FastifyRequest, reply: FastifyReply, state: string): Promise<LoginTransaction | undefined>
+  take(request: FastifyRequest, reply: FastifyReply, state: string): ReturnType<LoginTransactions['take']>
 }
 
 /** Lax: a Strict cookie would not come along when the provider, another site, sends the browser back. */
 const attributes = { path: '/', secure: true, httpOnly: true, sameSite: 'lax' } as const
+
+/** The value of the cookie of the login that was taken last. It opens nothing any more. */
+const lastCookie = '__Host-last-login'
 
 export function createLogin(options: { transactions: LoginTransactions; provider: Provider; events: Events }): Login {
   const { transactions, provider, events } = options
@@ -51,16 +53,18 @@ export function createLogin(options: { transactions: LoginTransactions; provider
         reply.setCookie(name, '', { ...attributes, maxAge: 0 })
         await transactions.drop(request.cookies[name] ?? '')
       }
-      reply.setCookie(cookieName, cookieValue, { ...attributes, maxAge: loginLifetime / 1000 })
+      reply.setCookie(cookieName, cookieValue, { ...attributes, maxAge: remembered / 1000 })
       return address
     },
 
     async take(request, reply, state) {
       const parsed = parseState(state)
-      const cookieValue = parsed && request.cookies[parsed.cookieName]
+      const cookieValue = parsed && (request.cookies[parsed.cookieName] ?? request.cookies[lastCookie])
       if (parsed === undefined || cookieValue === undefined || !isStateOf(state, cookieValue)) return undefined
       const transaction = await transactions.take(cookieValue)
       reply.setCookie(parsed.cookieName, '', { ...attributes, maxAge: 0 })
+      // Somebody who goes back to the provider's form sends it again: the last one is told from a stranger's.
+      reply.setCookie(lastCookie, cookieValue, { ...attributes, maxAge: remembered / 1000 })
       return transaction
     },
   }

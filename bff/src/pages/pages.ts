@@ -1,124 +1,154 @@
-import { type ProblemCode, type ProblemDocument, problemContentType, problems } from '@banking/contracts'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type ProblemDocument, problemContentType, problems } from '@banking/contracts'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import { returnAddress } from '../login/return-address.ts'
 import { isNavigation } from '../sessions/csrf.ts'
+import { explanationOf } from './explanations.ts'
+import { html } from './html.ts'
+import { type Brand, type Page, pageScript, pageStyles, renderPage } from './page.ts'
+import { pageSheet } from './styles.ts'
 
-/** Where the pages' only style sheet is served: nothing is inline, so the policy needs no exception. */
-const pageStyles = '/oauth2/page.css'
-
-type Page = {
-  title: string
-  text: string
-  action?: { href: string; label: string }
-  /** Where the browser goes by itself, after these seconds. */
-  next?: { href: string; after: number }
-  requestId?: string
+/** The pages of the edge itself. Each works without script and says what happened, why, and what to do. */
+export type Pages = {
+  /**
+   * Plugin: serves the style sheet and the script, and turns each problem that a person would see as raw JSON into a
+   * page.
+   */
+  plugin: FastifyPluginAsync
+  send(reply: FastifyReply, status: number, page: Page): FastifyReply
+  /**
+   * Goes on to `href` from our own site: the browser then sends the Strict cookie, which it held back on the way here
+   * from another site.
+   */
+  bounce(reply: FastifyReply, href: string): FastifyReply
+  /** The same to the sign-in page, which leads back to `address` when somebody is signed in, fragment and all. */
+  bounceBack(reply: FastifyReply, address: string): FastifyReply
+  /** Asks who this is. A link and nothing by itself: however often it is shown, it redirects nobody in circles. */
+  signIn(reply: FastifyReply, status: number, address: string, reason?: string): FastifyReply
+  /** A login that cannot be finished is begun anew, once and by itself. */
+  restart(reply: FastifyReply, href: string): FastifyReply
+  signedOut(reply: FastifyReply): FastifyReply
+  /** While `vite build` has not run. */
+  unbuilt(reply: FastifyReply): FastifyReply
 }
 
-/** A whole page that works without script. Every text is escaped here and nowhere else. */
-function renderPage({ title, text, action, next, requestId }: Page): string {
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-${next === undefined ? '' : `<meta http-equiv="refresh" content="${next.after};url=${escapeHtml(next.href)}">\n`}<title>${escapeHtml(title)} – Banking Local</title>
-<link rel="icon" href="data:,">
-<link rel="stylesheet" href="${pageStyles}">
-</head>
-<body>
-<main>
-<p class="brand">Banking Local</p>
-<h1>${escapeHtml(title)}</h1>
-<p>${escapeHtml(text)}</p>
-${action === undefined ? '' : `<p><a class="action" href="${escapeHtml(action.href)}">${escapeHtml(action.label)}</a></p>\n`}${
-  requestId === undefined ? '' : `<p class="reference">Reference <code>${escapeHtml(requestId)}</code></p>\n`
-}</main>
-</body>
-</html>
-`
+/** Why the person must sign in, by how their last session ended. */
+const endings: Readonly<Record<string, string>> = {
+  idle: 'You were signed out because nothing happened for a while.',
+  absolute: 'Your session has reached its longest time.',
+  ended: 'You signed out, or signed in anew, in another tab or window.',
+  revoked:
+    'Your session was ended from another place: by you on another device, or for your security. If that surprises you, look through your sessions after signing in.',
+  limit: 'You signed in on more devices than may be signed in at once, so the oldest session, this one, was ended.',
 }
 
-const escapes: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-}
-const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, character => escapes[character] as string)
+const link = ({ href, label }: { href: string; label: string }) =>
+  html`<p class="actions"><a class="action" href="${href}">${label}</a></p>`
 
-function send(reply: FastifyReply, status: number, page: Page): FastifyReply {
-  return reply
-    .code(status)
-    .type('text/html; charset=utf-8')
-    .header('cache-control', 'no-store')
-    .serializer((payload: unknown) => String(payload))
-    .send(renderPage(page))
-}
+const withReturn = (path: string, address: string): string => `${path}?return_to=${encodeURIComponent(address)}`
 
-/**
- * A page that goes on to `href` from our own site: the browser then sends the Strict cookie, which it held back on
- * the way here from another site.
- */
-export const bouncePage = (reply: FastifyReply, href: string): FastifyReply =>
-  send(reply, 200, {
-    title: 'One moment',
-    text: 'You came here from another site. We are taking you to your bank.',
-    action: { href, label: 'Continue' },
-    next: { href, after: 0 },
-  })
+/** @param publicOrigin against which the address of a page is checked before a link leads back to it */
+export function createPages(brand: Brand, publicOrigin: string): Pages {
+  const script = readFileSync(join(import.meta.dirname, 'page.js'), 'utf8')
+  const sheet = pageSheet(brand)
 
-/** A login that cannot be finished is begun anew, once and by itself. */
-export const restartPage = (reply: FastifyReply, href: string): FastifyReply =>
-  send(reply, problems.login_expired.status, {
-    title: 'Signing you in again',
-    text: 'This sign-in took too long or was used before. We are starting a new one.',
-    action: { href, label: 'Continue' },
-    next: { href, after: 0 },
-  })
+  const send = (reply: FastifyReply, status: number, page: Page): FastifyReply =>
+    reply
+      .code(status)
+      .type('text/html; charset=utf-8')
+      .header('cache-control', 'no-store')
+      .serializer((payload: unknown) => String(payload))
+      .send(renderPage(brand, page))
 
-/** While `vite build` has not run. */
-export const unbuiltPage = (reply: FastifyReply): FastifyReply =>
-  send(reply, 503, {
-    title: 'The web app has not been built yet',
-    text: 'Build it with "vite build" in bff/web; the development command does that by itself. Then load this page again.',
-    action: { href: '/', label: 'Load again' },
-  })
+  const signInPage = (address: string, reason?: string): Page => {
+    const ending = reason === undefined ? undefined : endings[reason]
+    return {
+      title: ending === undefined ? 'Sign in to continue' : 'Please sign in again',
+      script: true,
+      body: html`${ending === undefined ? undefined : html`<p class="note">${ending}</p>`}
+<p>After signing in you come back to the page that you asked for.</p>
+<p class="actions"><a class="action" href="${withReturn('/oauth2/start', address)}" data-return="${address}">Sign in</a></p>
+<p class="muted reference">You enter your password at the identity service, never on this page. Check its address before you type.</p>`,
+    }
+  }
 
-const signIn = { href: '/oauth2/start', label: 'Sign in again' }
-const home = { href: '/', label: 'To the start page' }
-const actions: Readonly<Partial<Record<ProblemCode, { href: string; label: string }>>> = {
-  login_failed: signIn,
-  login_expired: signIn,
-  login_looping: signIn,
-  login_required: { href: '/', label: 'Sign in' },
-  provider_unavailable: { href: '/oauth2/start', label: 'Try again' },
-  sessions_unavailable: { href: '/', label: 'Try again' },
-}
+  const problemPage = ({ code, title, detail, status }: ProblemDocument, requestId: string): Page => {
+    const { why, remedies, action } = explanationOf(code, status)
+    return {
+      title,
+      body: html`${detail === undefined || !(code in problems) ? undefined : html`<p>${detail}</p>`}
+<p>${why}</p>
+<h2>What you can do</h2>
+<ul>${remedies.map(remedy => html`<li>${remedy}</li>`)}</ul>
+${link(action)}
+<p class="muted reference">Reference <code>${requestId}</code></p>`,
+    }
+  }
 
-/** Turns each problem that a person would see as raw JSON into a page that says what happened and what to do. */
-export default fp(
-  async (app: FastifyInstance) => {
-    app.get(pageStyles, { schema: { hide: true } }, (_request, reply) =>
-      reply.type('text/css; charset=utf-8').header('cache-control', 'public, max-age=300').send(styles),
-    )
-    app.addHook('onSend', async (request, reply, payload) => {
-      if (typeof payload !== 'string' || !isProblem(reply) || !wantsPage(request)) return payload
-      const { code, title, detail } = JSON.parse(payload) as ProblemDocument
-      const { remedy } = problems[code as ProblemCode] ?? problems.internal
-      reply.type('text/html; charset=utf-8').removeHeader('content-length')
-      return renderPage({
-        title,
-        text: detail ?? remedy,
-        action: actions[code as ProblemCode] ?? home,
-        requestId: request.id,
+  const plugin: FastifyPluginAsync = fp(
+    async (app: FastifyInstance) => {
+      const serve = (url: string, type: string, content: string) =>
+        app.get(url, { schema: { hide: true } }, (_request, reply) =>
+          reply.type(`${type}; charset=utf-8`).header('cache-control', 'public, max-age=300').send(content),
+        )
+      serve(pageStyles, 'text/css', sheet)
+      serve(pageScript, 'text/javascript', script)
+      app.addHook('onSend', async (request, reply, payload) => {
+        if (typeof payload !== 'string' || !isProblem(reply) || !wantsPage(request)) return payload
+        const document = JSON.parse(payload) as ProblemDocument
+        reply.type('text/html; charset=utf-8').removeHeader('content-length')
+        if (document.code !== 'login_required') return renderPage(brand, problemPage(document, request.id))
+        // What was sent is not sent again after the login: it leads to a page that can be read.
+        const isRead = request.method === 'GET' || request.method === 'HEAD'
+        const address = returnAddress(isRead ? request.raw.url : '/', publicOrigin) ?? '/'
+        return renderPage(brand, signInPage(address, String(document['reason'])))
       })
-    })
-  },
-  { name: 'pages' },
-)
+    },
+    { name: 'pages' },
+  )
+
+  return {
+    plugin,
+    send,
+    bounce: (reply, href) =>
+      send(reply, 200, {
+        title: 'One moment',
+        body: html`<p>You came here from another site. We are taking you on.</p>${link({ href, label: 'Continue' })}`,
+        next: href,
+      }),
+    bounceBack: (reply, address) => {
+      const href = withReturn('/oauth2/sign_in', address)
+      return send(reply, 200, {
+        title: 'One moment',
+        body: html`<p>You came here from another site. We are taking you on.</p>
+<p class="actions"><a class="action" href="${href}" data-return="${address}" data-follow>Continue</a></p>`,
+        next: href,
+        script: true,
+      })
+    },
+    signIn: (reply, status, address, reason) => send(reply, status, signInPage(address, reason)),
+    restart: (reply, href) =>
+      send(reply, problems.login_expired.status, {
+        title: 'Signing you in again',
+        body: html`<p>This sign-in took too long or was used before. We are starting a new one.</p>${link({ href, label: 'Continue' })}`,
+        next: href,
+      }),
+    signedOut: reply =>
+      send(reply, 200, {
+        title: 'You are signed out',
+        body: html`<p>Your session here is over, and the one at the identity service too. On a shared computer, please close this window as well.</p>
+${link({ href: '/', label: 'Sign in again' })}`,
+      }),
+    unbuilt: reply =>
+      send(reply, 503, {
+        title: 'The web app has not been built yet',
+        body: html`<p>Build it with "vite build" in bff/web; the development command does that by itself. Then load this page again.</p>
+${link({ href: '/', label: 'Load again' })}`,
+      }),
+  }
+}
 
 const isProblem = (reply: FastifyReply): boolean =>
   String(reply.getHeader('content-type')).startsWith(problemContentType)
@@ -128,58 +158,3 @@ const wantsPage = (request: FastifyRequest): boolean =>
   isNavigation(request.method, request.headers) ||
   request.routeOptions.url === '/oauth2/callback' ||
   (request.method === 'POST' && request.headers['sec-fetch-mode'] === 'navigate')
-
-const styles = `:root {
-  color-scheme: light dark;
-  --ground: #f5f6f4;
-  --card: #ffffff;
-  --text: #16201c;
-  --muted: #5a6761;
-  --accent: #0b5d46;
-  --on-accent: #ffffff;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --ground: #0f1513;
-    --card: #18211e;
-    --text: #e8efeb;
-    --muted: #9fb0a8;
-    --accent: #6fd3ae;
-    --on-accent: #06231a;
-  }
-}
-* { box-sizing: border-box; }
-body {
-  margin: 0;
-  min-height: 100vh;
-  display: grid;
-  place-items: center;
-  padding: 1.5rem;
-  background: var(--ground);
-  color: var(--text);
-  font: 1rem/1.6 system-ui, sans-serif;
-}
-main {
-  width: 100%;
-  max-width: 30rem;
-  padding: 2.5rem 2rem;
-  background: var(--card);
-  border-radius: 1rem;
-}
-h1 { margin: 0 0 0.75rem; font-size: 1.5rem; line-height: 1.25; }
-p { margin: 0 0 1.25rem; }
-p:last-child { margin-bottom: 0; }
-.brand { color: var(--accent); font-weight: 600; letter-spacing: 0.01em; }
-.action {
-  display: inline-block;
-  padding: 0.7rem 1.4rem;
-  border-radius: 0.6rem;
-  background: var(--accent);
-  color: var(--on-accent);
-  font-weight: 600;
-  text-decoration: none;
-}
-.action:focus-visible { outline: 3px solid var(--text); outline-offset: 3px; }
-.reference { color: var(--muted); font-size: 0.85rem; }
-code { overflow-wrap: anywhere; }
-`

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import fastifyStatic from '@fastify/static'
 import type { FastifyInstance, FastifyReply } from 'fastify'
-import { unbuiltPage } from './pages.ts'
+import type { Pages } from './pages.ts'
 
 /** The addresses of the web app. Each is the same static shell: it needs no cookie, its script decides what to show. */
 const webAppPaths = ['/', '/accounts/:id', '/pay', '/payments/:id', '/notifications', '/security'] as const
@@ -10,8 +10,8 @@ const webAppPaths = ['/', '/accounts/:id', '/pay', '/payments/:id', '/notificati
 const namedFiles = ['/favicon.svg', '/favicon.ico', '/robots.txt', '/manifest.webmanifest']
 
 /** Serves what `vite build` made, as it is now: a watching build may replace it while we run. */
-export default async function webApp(app: FastifyInstance, options: { root: string }): Promise<void> {
-  const { root } = options
+export default async function webApp(app: FastifyInstance, options: { root: string; pages: Pages }): Promise<void> {
+  const { root, pages } = options
   await app.register(fastifyStatic, {
     root,
     serve: false,
@@ -22,7 +22,7 @@ export default async function webApp(app: FastifyInstance, options: { root: stri
   })
 
   const shell = (_request: unknown, reply: FastifyReply) => {
-    if (!existsSync(join(root, 'index.html'))) return unbuiltPage(reply)
+    if (!existsSync(join(root, 'index.html'))) return pages.unbuilt(reply)
     return reply.header('cache-control', 'no-cache').sendFile('index.html')
   }
   for (const path of webAppPaths)

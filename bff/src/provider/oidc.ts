@@ -253,7 +253,7 @@ export function createProvider(options: ProviderOptions): Provider {
       asking(async config => {
         if (config.serverMetadata().end_session_endpoint === undefined) return undefined
         return client.buildEndSessionUrl(config, {
-          post_logout_redirect_uri: `${publicOrigin}/`,
+          post_logout_redirect_uri: `${publicOrigin}/oauth2/signed_out`,
           state,
           ...(idToken === undefined ? {} : { id_token_hint: idToken }),
         }).href

@@ -1,7 +1,8 @@
 import type { Metrics } from '@banking/telemetry'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { bouncePage } from '../pages/pages.ts'
-import { isNavigation } from '../sessions/csrf.ts'
+import { returnAddress } from '../login/return-address.ts'
+import type { Pages } from '../pages/pages.ts'
+import { isFromAnotherSite, isNavigation, isSafe } from '../sessions/csrf.ts'
 import type { Exchange } from '../sessions/exchange.ts'
 import { sessionCookieOf } from '../sessions/session.ts'
 import type { Session, Sessions } from '../sessions/sessions.ts'
@@ -14,6 +15,8 @@ export type ProxyOptions = {
   sessions: Sessions
   exchange: Exchange
   streams: Streams
+  pages: Pages
+  publicOrigin: string
   metrics: Metrics
   /** Name and value of every header field that the edge itself sends. */
   headers: Readonly<Record<string, string>>
@@ -33,14 +36,21 @@ export default async function proxy(app: FastifyInstance, options: ProxyOptions)
   // Bodies are passed on as they come: nothing here reads them.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', (_request, _payload, done) => done(null))
-  app.addHook('onRequest', async (request, reply) => {
-    // A link from another site carries no Strict cookie, so we cannot know whether this person is logged in.
-    if (isNavigation(request.method, request.headers) && sessionCookieOf(request) === undefined) {
-      bouncePage(reply, '/')
-      return reply
-    }
-    await app.requireSession(request, reply)
-  })
+  // A link from another site carries no Strict cookie, so we cannot know whether this person is logged in: from a page
+  // of ours it comes along.
+  const guards = {
+    async api(request: FastifyRequest, reply: FastifyReply) {
+      if (isNavigation(request.method, request.headers) && sessionCookieOf(request) === undefined)
+        return options.pages.bounce(reply, '/')
+      return app.requireSession(request, reply)
+    },
+    async pages(request: FastifyRequest, reply: FastifyReply) {
+      const isVisit = isSafe(request.method) && isNavigation(request.method, request.headers)
+      if (isVisit && isFromAnotherSite(request.headers) && sessionCookieOf(request) === undefined)
+        return options.pages.bounceBack(reply, returnAddress(request.raw.url, options.publicOrigin) ?? '/')
+      return app.requirePageSession(request, reply)
+    },
+  }
 
   for (const upstream of options.upstreams) {
     const forward = forwarder.to(upstream)
@@ -59,7 +69,8 @@ export default async function proxy(app: FastifyInstance, options: ProxyOptions)
         onAnswer: () => isStream && streams.open(session, reply.raw),
       })
     }
-    for (const url of [upstream.prefix, `${upstream.prefix}/*`])
-      app.route({ method: methods, url, handler, schema: { hide: true }, exposeHeadRoute: false })
+    const onRequest = guards[upstream.kind]
+    for (const url of [upstream.prefix, `${upstream.prefix === '/' ? '' : upstream.prefix}/*`])
+      app.route({ method: methods, url, onRequest, handler, schema: { hide: true }, exposeHeadRoute: false })
   }
 }

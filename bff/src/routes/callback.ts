@@ -3,9 +3,10 @@ import { refusals, type Server } from '@banking/http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { actorOf, type Events } from '../events/events.ts'
+import { deviceOf } from '../login/device.ts'
 import type { Login } from '../login/login.ts'
 import { type LoginTransaction, parseState } from '../login/login-transaction.ts'
-import { restartPage } from '../pages/pages.ts'
+import type { Pages } from '../pages/pages.ts'
 import { type Provider, ProviderError } from '../provider/oidc.ts'
 import { identityOf } from '../sessions/seal.ts'
 import { sessionCookieOf, setSessionCookie } from '../sessions/session.ts'
@@ -16,6 +17,7 @@ export type CallbackOptions = {
   sessions: Sessions
   provider: Provider
   events: Events
+  pages: Pages
   /** ms from the moment a person proved who they are to the end of the session. */
   absolute: number
   now: () => number
@@ -26,7 +28,7 @@ const worthwhile = 60_000
 
 /** Where the provider sends the browser back to (RFC 6749 §4.1.2, RFC 9207). */
 export default async function callback(app: Server, options: CallbackOptions): Promise<void> {
-  const { login, sessions, provider, events } = options
+  const { login, sessions, provider, pages, events } = options
   app.get(
     '/oauth2/callback',
     {
@@ -42,7 +44,7 @@ export default async function callback(app: Server, options: CallbackOptions): P
       const response = new URLSearchParams((request.raw.url as string).split('?')[1] ?? '')
       const state = response.get('state') ?? ''
       const transaction = await login.take(request, reply, state)
-      if (transaction === undefined) return lost(request, reply, state)
+      if (transaction === undefined || 'over' in transaction) return lost(request, reply, state, transaction?.returnTo)
       const restarted = parseState(state)?.restarted ?? true
       let result: Awaited<ReturnType<Provider['finish']>>
       try {
@@ -51,9 +53,9 @@ export default async function callback(app: Server, options: CallbackOptions): P
         if (isExpiredAtProvider(error) && !restarted) return restart(request, reply, transaction, false)
         throw asLoginProblem(error)
       }
-      // The provider's own session is older than ours may get: the person must prove again who they are.
+      // Their session at the provider is older than ours may get, or a logout covers it: they prove anew who they are.
       const isOld = result.person.authTime + options.absolute - options.now() < worthwhile
-      const device = (request.headers['user-agent'] ?? '').slice(0, 200)
+      const device = deviceOf(request.headers['user-agent'])
       const begun = isOld ? 'again' : await sessions.begin({ ...result, device }, transaction.replaces)
       if (begun === 'again') {
         if (restarted) throw problem('login_failed', 'The identity provider did not ask you to sign in again.')
@@ -82,11 +84,13 @@ export default async function callback(app: Server, options: CallbackOptions): P
     return reply.redirect(await login.begin(request, reply, destination, { restarted: true, loginAgain }), 302)
   }
 
-  /** No transaction: it expired, was used before, began in another browser, or somebody made the address up. */
-  const lost = async (request: FastifyRequest, reply: FastifyReply, state: string) => {
+  /** No transaction: it came too late, was used before, began in another browser, or somebody made the address up. */
+  const lost = async (request: FastifyRequest, reply: FastifyReply, state: string, returnTo = '/') => {
     const found = await sessions.find(sessionCookieOf(request))
-    if ('session' in found) return reply.redirect('/', 302)
-    if (parseState(state)?.restarted === false) return restartPage(reply, '/oauth2/start?again=1')
+    if ('session' in found) return reply.redirect(returnTo, 302)
+    // From a page of ours the Strict cookie comes along: whoever is signed in is led on from there.
+    if (parseState(state)?.restarted === false)
+      return pages.restart(reply, `/oauth2/start?again=1&return_to=${encodeURIComponent(returnTo)}`)
     throw problem('login_expired')
   }
 }

@@ -1,7 +1,9 @@
+import { timingSafeEqual } from 'node:crypto'
 import { problem } from '@banking/contracts'
 import { refusals, type Server } from '@banking/http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
+import type { Pages } from '../pages/pages.ts'
 import { newNonce, type Provider } from '../provider/oidc.ts'
 import { isFromOwnPage } from '../sessions/csrf.ts'
 import { clearSessionCookie, sessionCookieOf } from '../sessions/session.ts'
@@ -17,9 +19,9 @@ const Location = Type.Object({
  */
 export default async function signOut(
   app: Server,
-  options: { sessions: Sessions; provider: Provider; publicOrigin: string },
+  options: { sessions: Sessions; provider: Provider; pages: Pages; hasWebApp: boolean; publicOrigin: string },
 ): Promise<void> {
-  const { sessions, provider, publicOrigin } = options
+  const { sessions, provider, pages, hasWebApp, publicOrigin } = options
   // A form of our own page sends its fields; there is nothing in them that we need.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { bodyLimit: 16 * 1024, parseAs: 'string' }, (_request, _body, done) => done(null))
@@ -57,11 +59,34 @@ export default async function signOut(
     clearSessionCookie(reply)
     request.log.info('logged out')
     await sessions.revoke(session)
+    const state = newNonce()
+    const back = `/oauth2/signed_out?state=${state}`
+    reply.setCookie(stateCookie, state, { ...stateAttributes, maxAge: 600 })
     try {
-      return (await provider.endSessionUrl(session.tokens.idToken, newNonce())) ?? '/'
+      return (await provider.endSessionUrl(session.tokens.idToken, state)) ?? back
     } catch (err) {
       request.log.warn({ err }, 'the provider’s logout cannot be offered')
-      return '/'
+      return back
     }
   }
+
+  app.get('/oauth2/signed_out', { exposeHeadRoute: false, schema: { hide: true } }, async (request, reply) => {
+    const given = new URLSearchParams((request.raw.url as string).split('?')[1] ?? '').getAll('state')
+    const expected = request.cookies[stateCookie]
+    if (expected === undefined || given.length !== 1 || !isSame(given[0] as string, expected))
+      throw problem('logout_unconfirmed')
+    reply.setCookie(stateCookie, '', { ...stateAttributes, maxAge: 0 })
+    // The web app says it in its own words.
+    return hasWebApp ? reply.redirect('/', 303) : pages.signedOut(reply)
+  })
+}
+
+/** Binds the provider's way back (RP-Initiated Logout §2, `state`) to the browser that asked for it. */
+const stateCookie = '__Host-signing-out'
+/** Lax: the provider is another site. */
+const stateAttributes = { path: '/', secure: true, httpOnly: true, sameSite: 'lax' } as const
+
+function isSame(one: string, other: string): boolean {
+  const [a, b] = [Buffer.from(one), Buffer.from(other)]
+  return a.length === b.length && timingSafeEqual(a, b)
 }

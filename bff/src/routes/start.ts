@@ -1,8 +1,8 @@
 import { problem } from '@banking/contracts'
 import { refusals, type Server } from '@banking/http'
-import type { FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import type { Login } from '../login/login.ts'
+import type { LoopBreaker } from '../login/loop-breaker.ts'
 import { returnAddress } from '../login/return-address.ts'
 import { isFromAnotherSite, isNavigation } from '../sessions/csrf.ts'
 import { sessionCookieOf } from '../sessions/session.ts'
@@ -20,9 +20,9 @@ const query = Type.Object({
 /** Begins a login. Safe to link to: all it does is ask the provider who this is. */
 export default async function start(
   app: Server,
-  options: { login: Login; sessions: Sessions; publicOrigin: string; now: () => number },
+  options: { login: Login; sessions: Sessions; publicOrigin: string; breaker: LoopBreaker },
 ): Promise<void> {
-  const { login, sessions, publicOrigin, now } = options
+  const { login, sessions, publicOrigin, breaker } = options
   app.get(
     '/oauth2/start',
     {
@@ -43,38 +43,9 @@ export default async function start(
       const found = await sessions.find(sessionCookieOf(request))
       const restarted = request.query.again !== undefined
       if (restarted && 'session' in found) return reply.redirect(returnTo, 302)
-      countAttempt(request, reply, now())
+      breaker.count(request, reply)
       const replaces = 'session' in found ? { replaces: found.session.id } : {}
       return reply.redirect(await login.begin(request, reply, { returnTo, ...replaces }, { restarted }), 302)
     },
   )
-}
-
-const attemptsCookie = '__Host-attempts'
-const window = 60_000
-const attempts = 8
-
-/**
- * Stops a browser that is sent round in circles, e.g. because it does not keep our session cookie. The count is the
- * browser's own: it protects nobody but the person before it.
- */
-function countAttempt(request: FastifyRequest, reply: FastifyReply, now: number): void {
-  const [count = 0, since = now] = (request.cookies[attemptsCookie] ?? '')
-    .split('.')
-    .map(Number)
-    .filter(part => Number.isSafeInteger(part) && part > 0)
-  const isSameWindow = since <= now && now - since < window
-  const next = isSameWindow ? count + 1 : 1
-  const start = isSameWindow ? since : now
-  if (next > attempts)
-    throw problem('login_looping', undefined, {
-      headers: { 'retry-after': String(Math.ceil((start + window - now) / 1000)) },
-    })
-  reply.setCookie(attemptsCookie, `${next}.${start}`, {
-    path: '/',
-    secure: true,
-    httpOnly: true,
-    sameSite: 'lax',
-    maxAge: window / 1000,
-  })
 }

@@ -2,7 +2,7 @@ import { problem } from '@banking/contracts'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { sessionCookieName } from '../proxy/header-fields.ts'
-import { isFromOwnScript } from './csrf.ts'
+import { isForOwnPage, isFromOwnScript } from './csrf.ts'
 import { loginRequired, type Session, type Sessions } from './sessions.ts'
 
 declare module 'fastify' {
@@ -13,6 +13,8 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** onRequest hook: from our own script and logged in, or 403 `csrf_refused`, 401 `login_required`. */
     requireSession: (request: FastifyRequest, reply: FastifyReply) => Promise<void>
+    /** The same for pages and forms, which cannot send X-CSRF: where the request comes from decides. */
+    requirePageSession: (request: FastifyRequest, reply: FastifyReply) => Promise<void>
   }
 }
 
@@ -40,8 +42,8 @@ export default fp(
   async (app, options: { sessions: Sessions; publicOrigin: string }) => {
     const { sessions, publicOrigin } = options
     app.decorateRequest('session', null)
-    app.decorate('requireSession', async (request: FastifyRequest, reply: FastifyReply) => {
-      if (!isFromOwnScript(request.method, request.headers, publicOrigin)) throw problem('csrf_refused')
+    const guard = (isOurs: typeof isFromOwnScript) => async (request: FastifyRequest, reply: FastifyReply) => {
+      if (!isOurs(request.method, request.headers, publicOrigin)) throw problem('csrf_refused')
       const cookie = sessionCookieOf(request)
       const found = await sessions.find(cookie)
       if ('over' in found) {
@@ -49,7 +51,9 @@ export default fp(
         throw loginRequired(found.over)
       }
       request.session = found.session
-    })
+    }
+    app.decorate('requireSession', guard(isFromOwnScript))
+    app.decorate('requirePageSession', guard(isForOwnPage))
   },
   { name: 'session', dependencies: ['@fastify/cookie'] },
 )

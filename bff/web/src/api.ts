@@ -1,7 +1,7 @@
 import { noAnswer, Refusal, retryAfterSeconds } from './refusal.ts'
 
 type Options = {
-  method?: 'GET' | 'POST'
+  method?: 'GET' | 'POST' | 'DELETE'
   body?: unknown
   headers?: Record<string, string>
   /** True for what the page does by itself: it never extends the session. */

@@ -35,11 +35,6 @@ function isOwnPage(link: HTMLAnchorElement): boolean {
 
 /** Follows links to own pages without loading them anew; everything unusual is left to the browser. */
 export function watchNavigation(): void {
-  // The identity provider's way back from signing out adds a state, which means nothing to a page.
-  if (place.peek().pathname === '/' && place.peek().search.includes('state=')) {
-    window.history.replaceState(null, '', '/')
-    place.value = here()
-  }
   window.addEventListener('popstate', () => {
     hasMoved = true
     place.value = here()

@@ -23,7 +23,7 @@ export type Person = {
   }
 }
 
-export type EndReason = 'none' | 'idle' | 'absolute' | 'ended' | 'signed-out'
+export type EndReason = 'none' | 'idle' | 'absolute' | 'ended' | 'revoked' | 'limit' | 'signed-out'
 
 export type SessionState =
   | { kind: 'loading' }
@@ -52,7 +52,7 @@ let checkedAt = 0
 /** Now by the server's clock, as the times of the session are. */
 export const serverNow = (): number => Date.now() + clockSkew
 
-const reasons: readonly string[] = ['none', 'idle', 'absolute', 'ended'] satisfies EndReason[]
+const reasons: readonly string[] = ['none', 'idle', 'absolute', 'ended', 'revoked', 'limit'] satisfies EndReason[]
 const reasonOf = (reason: string): EndReason => (reasons.includes(reason) ? (reason as EndReason) : 'ended')
 
 function signedIn(person: Person): void {

@@ -149,6 +149,12 @@ export const problems = {
     remedy:
       'Send one fresh logout token of the configured identity provider, form-encoded; our log says what is wrong.',
   },
+  logout_unconfirmed: {
+    status: 400,
+    title: 'This sign-out could not be confirmed.',
+    remedy:
+      'Sign out from the site itself; the way back from the identity provider works once, in the browser that began.',
+  },
   sessions_unavailable: {
     status: 503,
     title: 'The session store does not answer.',

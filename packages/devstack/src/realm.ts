@@ -129,7 +129,7 @@ export async function tuneRealm(administrator: Administrator, realm: Realm, sett
           attributes: {
             ...client.attributes,
             'jwks.url': `${origin}/oauth2/jwks`,
-            'post.logout.redirect.uris': `${origin}/`,
+            'post.logout.redirect.uris': `${origin}/oauth2/signed_out`,
             'backchannel.logout.url': `${origin}/oauth2/backchannel_logout`,
           },
         })

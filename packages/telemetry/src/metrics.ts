@@ -25,8 +25,12 @@ export function createMetrics(app: string): Metrics {
   const registry = new Registry()
   registry.setDefaultLabels({ app })
   let processMetrics = false
+  /** Two listeners of one process count into one instrument. */
+  const known = <T>(name: string): T | undefined => registry.getSingleMetric(name) as T | undefined
   return {
-    counter: (name, help, labels = []) => new Counter({ name, help, labelNames: [...labels], registers: [registry] }),
+    counter: (name, help, labels = []) =>
+      known<Counter<(typeof labels)[number]>>(name) ??
+      new Counter({ name, help, labelNames: [...labels], registers: [registry] }),
     gauge: (name, help, labels = [], collect) => {
       const gauge: Gauge<(typeof labels)[number]> = new Gauge({
         name,
@@ -38,6 +42,7 @@ export function createMetrics(app: string): Metrics {
       return gauge
     },
     histogram: (name, help, labels = []) =>
+      known<Histogram<(typeof labels)[number]>>(name) ??
       new Histogram({ name, help, labelNames: [...labels], buckets, registers: [registry] }),
     contentType: registry.contentType,
     text: () => {

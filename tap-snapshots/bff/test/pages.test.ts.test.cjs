@@ -558,6 +558,386 @@ exports[`bff/test/pages.test.ts > TAP > publishes the document of its own routes
         }
       }
     },
+    "/oauth2/sessions": {
+      "get": {
+        "operationId": "listSessions",
+        "summary": "The sessions of this person; needs X-CSRF: 1",
+        "tags": [
+          "session"
+        ],
+        "security": [
+          {
+            "session": []
+          }
+        ],
+        "responses": {
+          "200": {
+            "description": "newest first",
+            "content": {
+              "application/json": {
+                "schema": {
+                  "type": "object",
+                  "required": [
+                    "items"
+                  ],
+                  "properties": {
+                    "items": {
+                      "type": "array",
+                      "items": {
+                        "type": "object",
+                        "required": [
+                          "id",
+                          "current",
+                          "device",
+                          "createdAt",
+                          "lastSeenAt",
+                          "expiresAt"
+                        ],
+                        "properties": {
+                          "id": {
+                            "type": "string",
+                            "description": "names the session here; it opens nothing"
+                          },
+                          "current": {
+                            "type": "boolean",
+                            "description": "the session that asks"
+                          },
+                          "device": {
+                            "type": "string",
+                            "description": "what the browser called itself at the login"
+                          },
+                          "createdAt": {
+                            "type": "string",
+                            "format": "date-time"
+                          },
+                          "lastSeenAt": {
+                            "type": "string",
+                            "format": "date-time"
+                          },
+                          "expiresAt": {
+                            "type": "string",
+                            "format": "date-time"
+                          }
+                        }
+                      }
+                    }
+                  },
+                  "description": "newest first"
+                }
+              }
+            }
+          },
+          "4XX": {
+            "description": "Refused; the problem says why.",
+            "content": {
+              "application/problem+json": {
+                "schema": {
+                  "type": "object",
+                  "required": [
+                    "type",
+                    "title",
+                    "status",
+                    "code"
+                  ],
+                  "properties": {
+                    "type": {
+                      "type": "string",
+                      "format": "uri"
+                    },
+                    "title": {
+                      "type": "string"
+                    },
+                    "status": {
+                      "type": "integer"
+                    },
+                    "code": {
+                      "type": "string",
+                      "description": "stable; docs/problems.md says what to do"
+                    },
+                    "detail": {
+                      "type": "string"
+                    },
+                    "instance": {
+                      "type": "string",
+                      "description": "urn:request: and the request id"
+                    }
+                  },
+                  "additionalProperties": true,
+                  "title": "Problem"
+                }
+              }
+            }
+          },
+          "5XX": {
+            "description": "Not now; a read, or a write with an Idempotency-Key, may be repeated.",
+            "content": {
+              "application/problem+json": {
+                "schema": {
+                  "type": "object",
+                  "required": [
+                    "type",
+                    "title",
+                    "status",
+                    "code"
+                  ],
+                  "properties": {
+                    "type": {
+                      "type": "string",
+                      "format": "uri"
+                    },
+                    "title": {
+                      "type": "string"
+                    },
+                    "status": {
+                      "type": "integer"
+                    },
+                    "code": {
+                      "type": "string",
+                      "description": "stable; docs/problems.md says what to do"
+                    },
+                    "detail": {
+                      "type": "string"
+                    },
+                    "instance": {
+                      "type": "string",
+                      "description": "urn:request: and the request id"
+                    }
+                  },
+                  "additionalProperties": true,
+                  "title": "Problem"
+                }
+              }
+            }
+          }
+        }
+      },
+      "delete": {
+        "operationId": "endOtherSessions",
+        "summary": "Ends all other sessions of this person; needs X-CSRF: 1",
+        "tags": [
+          "session"
+        ],
+        "security": [
+          {
+            "session": []
+          }
+        ],
+        "responses": {
+          "200": {
+            "description": "Default Response",
+            "content": {
+              "application/json": {
+                "schema": {
+                  "type": "object",
+                  "required": [
+                    "ended"
+                  ],
+                  "properties": {
+                    "ended": {
+                      "type": "integer",
+                      "description": "how many sessions that were"
+                    }
+                  }
+                }
+              }
+            }
+          },
+          "4XX": {
+            "description": "Refused; the problem says why.",
+            "content": {
+              "application/problem+json": {
+                "schema": {
+                  "type": "object",
+                  "required": [
+                    "type",
+                    "title",
+                    "status",
+                    "code"
+                  ],
+                  "properties": {
+                    "type": {
+                      "type": "string",
+                      "format": "uri"
+                    },
+                    "title": {
+                      "type": "string"
+                    },
+                    "status": {
+                      "type": "integer"
+                    },
+                    "code": {
+                      "type": "string",
+                      "description": "stable; docs/problems.md says what to do"
+                    },
+                    "detail": {
+                      "type": "string"
+                    },
+                    "instance": {
+                      "type": "string",
+                      "description": "urn:request: and the request id"
+                    }
+                  },
+                  "additionalProperties": true,
+                  "title": "Problem"
+                }
+              }
+            }
+          },
+          "5XX": {
+            "description": "Not now; a read, or a write with an Idempotency-Key, may be repeated.",
+            "content": {
+              "application/problem+json": {
+                "schema": {
+                  "type": "object",
+                  "required": [
+                    "type",
+                    "title",
+                    "status",
+                    "code"
+                  ],
+                  "properties": {
+                    "type": {
+                      "type": "string",
+                      "format": "uri"
+                    },
+                    "title": {
+                      "type": "string"
+                    },
+                    "status": {
+                      "type": "integer"
+                    },
+                    "code": {
+                      "type": "string",
+                      "description": "stable; docs/problems.md says what to do"
+                    },
+                    "detail": {
+                      "type": "string"
+                    },
+                    "instance": {
+                      "type": "string",
+                      "description": "urn:request: and the request id"
+                    }
+                  },
+                  "additionalProperties": true,
+                  "title": "Problem"
+                }
+              }
+            }
+          }
+        }
+      }
+    },
+    "/oauth2/sessions/{id}": {
+      "delete": {
+        "operationId": "endSession",
+        "summary": "Ends one session of this person; needs X-CSRF: 1",
+        "tags": [
+          "session"
+        ],
+        "parameters": [
+          {
+            "schema": {
+              "type": "string"
+            },
+            "in": "path",
+            "name": "id",
+            "required": true
+          }
+        ],
+        "security": [
+          {
+            "session": []
+          }
+        ],
+        "responses": {
+          "204": {
+            "description": "it is over, on every replica"
+          },
+          "4XX": {
+            "description": "Refused; the problem says why.",
+            "content": {
+              "application/problem+json": {
+                "schema": {
+                  "type": "object",
+                  "required": [
+                    "type",
+                    "title",
+                    "status",
+                    "code"
+                  ],
+                  "properties": {
+                    "type": {
+                      "type": "string",
+                      "format": "uri"
+                    },
+                    "title": {
+                      "type": "string"
+                    },
+                    "status": {
+                      "type": "integer"
+                    },
+                    "code": {
+                      "type": "string",
+                      "description": "stable; docs/problems.md says what to do"
+                    },
+                    "detail": {
+                      "type": "string"
+                    },
+                    "instance": {
+                      "type": "string",
+                      "description": "urn:request: and the request id"
+                    }
+                  },
+                  "additionalProperties": true,
+                  "title": "Problem"
+                }
+              }
+            }
+          },
+          "5XX": {
+            "description": "Not now; a read, or a write with an Idempotency-Key, may be repeated.",
+            "content": {
+              "application/problem+json": {
+                "schema": {
+                  "type": "object",
+                  "required": [
+                    "type",
+                    "title",
+                    "status",
+                    "code"
+                  ],
+                  "properties": {
+                    "type": {
+                      "type": "string",
+                      "format": "uri"
+                    },
+                    "title": {
+                      "type": "string"
+                    },
+                    "status": {
+                      "type": "integer"
+                    },
+                    "code": {
+                      "type": "string",
+                      "description": "stable; docs/problems.md says what to do"
+                    },
+                    "detail": {
+                      "type": "string"
+                    },
+                    "instance": {
+                      "type": "string",
+                      "description": "urn:request: and the request id"
+                    }
+                  },
+                  "additionalProperties": true,
+                  "title": "Problem"
+                }
+              }
+            }
+          }
+        }
+      }
+    },
     "/oauth2/jwks": {
       "get": {
         "operationId": "getClientKeys",

@@ -3,6 +3,7 @@ import { isCustomer } from '../accounts.ts'
 import { Failure } from '../components/failure.tsx'
 import { Icon, type IconName } from '../components/icon.tsx'
 import { Page } from '../components/page.tsx'
+import { SessionList } from '../components/session-list.tsx'
 import { Skeleton } from '../components/skeleton.tsx'
 import { formatDistance, formatExactTime, formatRegion } from '../locale.ts'
 import { useNow } from '../now.ts'
@@ -90,7 +91,7 @@ export function SecurityPage({ person }: { person: Person }) {
   }, [])
   const { session: own } = person
   return (
-    <Page title="Security" lead="Your session on this device, and how it is protected." narrow>
+    <Page title="Security" lead="Where you are signed in, and how your sessions are protected." narrow>
       <section class="block" aria-labelledby="session-heading">
         <h2 id="session-heading">This session</h2>
         <div class="card">
@@ -116,6 +117,7 @@ export function SecurityPage({ person }: { person: Person }) {
           </p>
         </div>
       </section>
+      <SessionList />
       <section class="block" aria-labelledby="protection-heading">
         <h2 id="protection-heading">What protects it</h2>
         <ul class="protections card">

@@ -19,8 +19,16 @@ const reasons: Record<EndReason, { title: string; text: string } | undefined> = 
     text: 'A session lasts some hours and not longer, even while it is used. Sign in again to go on where you were.',
   },
   ended: {
+    title: 'Your session is over',
+    text: 'You signed out, or signed in anew, in another tab or window of this browser.',
+  },
+  revoked: {
     title: 'Your session was ended',
-    text: 'It was closed from another place: by you on another device, or by the bank. If that surprises you, sign in and look at Security.',
+    text: 'It was ended from another place: by you on another device, or by the bank for your security. A payment form that you had not sent is still in this tab. If this surprises you, sign in and look at Security.',
+  },
+  limit: {
+    title: 'You are signed in on too many devices',
+    text: 'Only so many can be signed in at once, so the oldest session, this one, was ended. A payment form that you had not sent is still in this tab.',
   },
   'signed-out': { title: 'You are signed out', text: 'On a shared computer, please close this window as well.' },
 }

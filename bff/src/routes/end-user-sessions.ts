@@ -1,0 +1,30 @@
+import { refusals, type Server } from '@banking/http'
+import Type from 'typebox'
+import type { Sessions } from '../sessions/sessions.ts'
+
+const Subject = Type.Object({ sub: Type.String({ minLength: 1, maxLength: 255, description: 'the person’s `sub`' }) })
+const Ended = Type.Object({ ended: Type.Integer({ description: 'how many sessions that were' }) })
+
+/**
+ * Ends every session of one person, on every replica, and keeps logins that began before from finishing. For staff,
+ * through the service that decided it; on the internal listener alone.
+ */
+export default async function endUserSessions(app: Server, options: { sessions: Sessions }): Promise<void> {
+  app.delete(
+    '/internal/users/:sub/sessions',
+    {
+      config: { access: { services: ['admin-service'], scope: 'bff-api' } },
+      schema: {
+        operationId: 'endSessionsOfUser',
+        summary: 'Ends all sessions of a person, everywhere',
+        params: Subject,
+        response: { 200: Ended, ...refusals },
+      },
+    },
+    async request => {
+      const ended = await options.sessions.endBy({ sub: request.params.sub })
+      request.log.info({ client: request.user.client, ended }, 'ended all sessions of a person')
+      return { ended }
+    },
+  )
+}
