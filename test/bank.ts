@@ -19,9 +19,13 @@ export type Client = {
 
 /** Logs a person in through the edge and Keycloak's own form. */
 export async function asPerson(bank: Bank, username: string): Promise<Client> {
-  const cookie = await signIn(bank, username)
+  return clientAt(bank.status.baseUrl, await signIn(bank, username))
+}
+
+/** The same person at one address: the edge's own, or that of one replica. */
+export function clientAt(address: string, cookie: string): Client {
   const ask = async (method: string, path: string, headers: Record<string, string>, body?: object): Promise<Answer> => {
-    const response = await fetch(new URL(path, bank.status.baseUrl), {
+    const response = await fetch(new URL(path, address), {
       method,
       redirect: 'manual',
       signal: AbortSignal.timeout(60_000),
@@ -43,6 +47,10 @@ export async function asPerson(bank: Bank, username: string): Promise<Client> {
     post: (path, body, headers = {}) => ask('POST', path, headers, body),
   }
 }
+
+/** The processes of the edge, one by one; a single one without replicas. */
+export const replicasOf = (bank: Bank): Bank['status']['apps'] =>
+  bank.status.apps.filter(({ name }) => /^bff(-\d)?$/.test(name))
 
 export type Account = {
   id: string

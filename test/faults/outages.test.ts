@@ -2,33 +2,11 @@ import { randomUUID } from 'node:crypto'
 import { connect } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { runningBank } from '@banking/devstack'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { asPerson, currentAccountOf, eventually, wholeBank } from '../bank.ts'
+import { freeze, pidOf, seconds } from '../processes.ts'
 
 const bank = wholeBank(t)
-
-/** The process of a part or an app as the launcher knows it now: after a restart it is another one. */
-const pidOf = (name: string): number => {
-  const { parts, apps } = runningBank().status
-  const pid = [...parts, ...apps].find(one => one.name === name)?.pid
-  if (pid === undefined || pid <= 1) throw new Error(`the launcher knows no process of ${name}`)
-  return pid
-}
-
-/** Stops a part's process where it stands; it goes on at teardown at the latest. */
-function freeze(t: Test, name: string): () => void {
-  const pid = pidOf(name)
-  let isFrozen = true
-  process.kill(pid, 'SIGSTOP')
-  const thaw = () => {
-    if (isFrozen) process.kill(pid, 'SIGCONT')
-    isFrozen = false
-  }
-  t.teardown(thaw)
-  return thaw
-}
-
-const seconds = (count: number) => new Promise(resolve => setTimeout(resolve, count * 1000))
 
 t.test('Kafka away for a minute loses nothing', async t => {
   const alice = await asPerson(bank, 'alice')

@@ -2,6 +2,7 @@ import { accessSync, constants } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { connect, createServer, type Server } from 'node:net'
 import { delimiter, join } from 'node:path'
+import type { Bank } from '@banking/devstack'
 import sparticuz from '@sparticuz/chromium'
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
 import type { Test } from 'tap'
@@ -42,6 +43,19 @@ export async function launchBrowser(t: Test, via?: { host: string; port: number 
   const browser = await chromium.launch({ executablePath: await executable(), args, chromiumSandbox: false })
   t.teardown(() => browser.close())
   return browser
+}
+
+/** From the sign-in page through Keycloak's own form and back to the page. */
+export async function logIn({ status }: Bank, page: Page, username: string, path = '/'): Promise<void> {
+  const { baseUrl, logins } = status
+  await page.goto(new URL(path, baseUrl).href)
+  await page.getByRole('link', { name: 'Sign in', exact: true }).click()
+  await page.waitForURL(/\/realms\/banking\//)
+  await page.getByLabel(/username/i).fill(username)
+  const password = logins.find(login => login.username === username)?.password ?? ''
+  await page.getByRole('textbox', { name: 'Password' }).fill(password)
+  await page.getByRole('button', { name: 'Sign In' }).click()
+  await page.waitForURL(url => url.origin === new URL(baseUrl).origin)
 }
 
 /** One person at one browser: a cookie jar, a page, and everything that went wrong on it. */

@@ -4,25 +4,14 @@ import { join } from 'node:path'
 import type { Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { asPerson, currentAccountOf, wholeBank } from '../bank.ts'
-import { launchBrowser, newPerson, type Person, recorder } from './browser.ts'
+import { launchBrowser, logIn as logInAt, newPerson, type Person, recorder } from './browser.ts'
 
 const bank = wholeBank(t)
-const { baseUrl, logins } = bank.status
+const { baseUrl } = bank.status
 const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js')
 const screenshots = join(bank.state, 'screenshots')
 
-const passwordOf = (username: string): string => logins.find(login => login.username === username)?.password ?? ''
-
-/** From the sign-in page through Keycloak's own form and back. */
-async function logIn(page: Page, username: string, path = '/'): Promise<void> {
-  await page.goto(new URL(path, baseUrl).href)
-  await page.getByRole('link', { name: 'Sign in', exact: true }).click()
-  await page.waitForURL(/\/realms\/banking\//)
-  await page.getByLabel(/username/i).fill(username)
-  await page.getByRole('textbox', { name: 'Password' }).fill(passwordOf(username))
-  await page.getByRole('button', { name: 'Sign In' }).click()
-  await page.waitForURL(url => url.origin === new URL(baseUrl).origin)
-}
+const logIn = (page: Page, username: string, path?: string) => logInAt(bank, page, username, path)
 
 /** What was on the page when a journey failed. */
 function lookAtFailure(t: Test, person: Person, name: string): Person {

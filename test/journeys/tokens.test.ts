@@ -1,8 +1,8 @@
 import { createHmac, generateKeyPairSync, sign } from 'node:crypto'
-import { webClient } from '@banking/contracts'
 import { clientToken, personToken, personTokens } from '@banking/devstack'
 import t from 'tap'
 import { wholeBank } from '../bank.ts'
+import { realmAdmin } from '../realm-admin.ts'
 
 const bank = wholeBank(t)
 const { issuer, apps } = bank.status
@@ -70,27 +70,10 @@ for (const service of Object.keys(doors) as Service[]) {
   })
 }
 
-/** The realm's administrator sets how long the access tokens of the web client live; '' is the realm's default. */
-async function setLifetime(seconds: string): Promise<void> {
-  const { username, password } = bank.status.admin
-  const base = new URL(issuer).origin
-  const grant = new URLSearchParams({ grant_type: 'password', client_id: 'admin-cli', username, password })
-  const login = await fetch(`${base}/realms/master/protocol/openid-connect/token`, { method: 'POST', body: grant })
-  const { access_token: token } = (await login.json()) as { access_token: string }
-  const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
-  const clients = `${base}/admin/realms/banking/clients`
-  const [client] = (await (await fetch(`${clients}?clientId=${webClient}`, { headers })).json()) as {
-    id: string
-    attributes: Record<string, string>
-  }[]
-  const body = JSON.stringify({ ...client, attributes: { ...client?.attributes, 'access.token.lifespan': seconds } })
-  const saved = await fetch(`${clients}/${client?.id}`, { method: 'PUT', headers, body })
-  if (!saved.ok) throw new Error(`the lifetime was not set: ${saved.status} ${await saved.text()}`)
-}
-
 t.test('a token that was good is refused once it has expired', async t => {
-  await setLifetime('5')
-  t.teardown(() => setLifetime(''))
+  const admin = realmAdmin(bank)
+  await admin.setLifetime(5)
+  t.teardown(() => admin.setLifetime(undefined))
   const tokens = new Map<Service, string>()
   for (const service of Object.keys(doors) as Service[]) {
     const token = await personToken(bank, 'alice', service)
