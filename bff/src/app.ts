@@ -100,7 +100,7 @@ export async function buildApp(
   await app.register(userinfo, { idle: config.session.idle })
   await app.register(signOut, { sessions, provider, pages, hasWebApp: config.webRoot !== undefined, publicOrigin })
   await app.register(ownSessions, { sessions })
-  await app.register(backchannelLogout, { sessions, provider, redis, now })
+  await app.register(backchannelLogout, { sessions, provider, redis, events, now })
   if (keys !== undefined) await app.register(jwks, { keys })
   const { upstreams, webRoot } = config
   await app.register(proxy, { upstreams, sessions, exchange, streams, pages, publicOrigin, metrics, headers })

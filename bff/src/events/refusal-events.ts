@@ -11,7 +11,7 @@ const ofLogins: ReadonlySet<string> = new Set(['/oauth2/start', '/oauth2/callbac
 /** ms in which a session is told of once for each kind of refusal: a flood must not become a flood of events. */
 const quiet = 10_000
 
-/** Tells what was refused to somebody who holds a session's cookie, or who was logging in. */
+/** Tells what was refused to somebody who holds a session's cookie, or was logging in, or spoke for the provider. */
 export default fp(
   async (app: FastifyInstance, { events, sessions }: { events: Events; sessions: Sessions }) => {
     let told = new Set<string>()
@@ -24,6 +24,8 @@ export default fp(
         const state = new URLSearchParams(request.raw.url?.split('?')[1]).get('state') ?? ''
         return events.record('login.refused', loginOf(state) ?? request.id, { code }, { trace })
       }
+      if (request.routeOptions.url === '/oauth2/backchannel_logout')
+        return events.record('logout.refused', request.id, { code }, { trace })
       if (!ofSessions.has(code)) return
       const cookie = sessionCookieOf(request)
       const identity = identityOf(cookie)

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { problem } from '@banking/contracts'
 import { refusals, type Server } from '@banking/http'
 import Type from 'typebox'
+import type { Events } from '../events/events.ts'
 import type { LogoutToken } from '../provider/logout-token.ts'
 import { type Provider, ProviderError } from '../provider/oidc.ts'
 import type { Redis } from '../redis.ts'
@@ -17,9 +18,9 @@ const bodyLimit = 64 * 1024
  */
 export default async function backchannelLogout(
   app: Server,
-  options: { sessions: Sessions; provider: Provider; redis: Redis; now: () => number },
+  options: { sessions: Sessions; provider: Provider; redis: Redis; events: Events; now: () => number },
 ): Promise<void> {
-  const { sessions, provider, redis, now } = options
+  const { sessions, provider, redis, events, now } = options
   app.removeAllContentTypeParsers()
   app.addContentTypeParser(
     'application/x-www-form-urlencoded',
@@ -65,6 +66,9 @@ export default async function backchannelLogout(
       if ((await redis.run('SET', used, '1', 'NX', 'PX', forget)) === null)
         throw refused('This logout_token was used before.')
       request.log.info({ ended }, 'logged out by the identity provider')
+      const actor = { ...(sub === undefined ? {} : { sub }), ...(sid === undefined ? {} : { sid }) }
+      const data = { from: 'provider', actor, sessions: ended } as const
+      events.record('logout.received', sid ?? (sub as string), data, { trace: request.trace })
       // An empty body, not the four characters of JSON's null.
       return reply.send(undefined as unknown as null)
     },

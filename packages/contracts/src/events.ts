@@ -71,6 +71,7 @@ export const eventData = {
     actor: Type.Partial(SessionOwner),
     sessions: Type.Integer({ minimum: 0 }),
   }),
+  'logout.refused': Type.Object({ code: Reason }),
 } as const satisfies Record<string, TSchema>
 
 /** Every kind of event that is published; {@link eventData} has their schemas. */
