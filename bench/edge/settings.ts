@@ -1,6 +1,7 @@
 import { createClient } from 'redis'
 import { type BffConfig, defaults } from '../../bff/src/config/config.ts'
 import { providerDefaults } from '../../bff/src/provider/oidc.ts'
+import { defaultLimits } from '../../bff/src/proxy/limits.ts'
 import { bankUpstreams } from '../../bff/src/proxy/upstreams.ts'
 import { readSealingKeys } from '../../bff/src/sessions/seal.ts'
 
@@ -33,7 +34,13 @@ export const edgeConfig = (settings: EdgeSettings): BffConfig => ({
   sessionKeys: readSealingKeys(settings.sessionKeyFile),
   redis: { url: settings.redis },
   upstreams: bankUpstreams({ payment: settings.upstream }),
-  limits: { perSession: unlimited, perAddress: unlimited },
+  limits: {
+    ...defaultLimits,
+    perSession: unlimited,
+    perAddress: unlimited,
+    perAddressInAll: unlimited,
+    concurrentRequests: 10_000,
+  },
   webRoot: undefined,
 })
 

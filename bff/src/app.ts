@@ -15,7 +15,9 @@ import webApp from './pages/web-app.ts'
 import type { ClientKeys } from './provider/client-keys.ts'
 import { type Provider, ProviderError } from './provider/oidc.ts'
 import { isCanonical } from './proxy/canonical-path.ts'
+import { addressBlock, clientAddress, trustedProxies } from './proxy/client-address.ts'
 import { sessionCookieName } from './proxy/header-fields.ts'
+import { createAdmission } from './proxy/limits.ts'
 import proxy from './proxy/proxy.ts'
 import type { Redis } from './redis.ts'
 import backchannelLogout from './routes/backchannel-logout.ts'
@@ -27,7 +29,7 @@ import signOut from './routes/sign-out.ts'
 import start from './routes/start.ts'
 import userinfo from './routes/userinfo.ts'
 import { createExchange } from './sessions/exchange.ts'
-import session from './sessions/session.ts'
+import session, { sessionCookieOf } from './sessions/session.ts'
 import { createSessionStore } from './sessions/session-store.ts'
 import { createSessions, type Sessions } from './sessions/sessions.ts'
 import { createStreams, type Streams } from './sessions/streams.ts'
@@ -51,7 +53,8 @@ export async function buildApp(
   dependencies: Dependencies,
 ): Promise<{ app: Server; sessions: Sessions; streams: Streams }> {
   const { config, provider, keys, redis, logger, metrics } = dependencies
-  const { publicOrigin, sessionKeys } = config
+  const { publicOrigin, sessionKeys, limits } = config
+  const isTrusted = trustedProxies(config.trustedProxies)
   const now = dependencies.now ?? Date.now
   const events = dependencies.events ?? loggedEvents(logger)
   const headers = securityHeaders(config.provider.issuer, publicOrigin.startsWith('https:'))
@@ -61,12 +64,26 @@ export async function buildApp(
   const sessions = createSessions({ store, keys: sessionKeys, provider, times, perUser, logger, metrics, now })
   const exchange = createExchange({ store, keys: sessionKeys, provider, sessions, logger, metrics, now })
   const streams = createStreams({ sessions, logger, metrics })
-  const login = createLogin({ transactions: createLoginTransactions(redis, sessionKeys, now), provider, events })
+  const login = createLogin({
+    transactions: createLoginTransactions(redis, sessionKeys, now),
+    provider,
+    events,
+    most: limits.concurrentLogins,
+  })
   const pages = createPages(config.brand, publicOrigin)
   const breaker = createLoopBreaker(now)
   sessions.onEnd(id => {
     exchange.forget(id)
     streams.close(id)
+  })
+
+  const admission = createAdmission({
+    limits,
+    trustedProxies: isTrusted,
+    redis,
+    hasKnownSession: request => sessions.cached(sessionCookieOf(request) ?? '') !== undefined,
+    logger,
+    metrics,
   })
 
   const app = await createServer({
@@ -85,15 +102,24 @@ export async function buildApp(
     continueTrace: false,
     headers,
     translators: [asProviderProblem],
+    connections: {
+      most: limits.connections,
+      mostPerClient: limits.addressConnections,
+      clientOf: address => {
+        const client = clientAddress(address, [], isTrusted)
+        return isTrusted(client) ? undefined : addressBlock(client)
+      },
+    },
   })
   app.addHook('onRequest', async request => {
     if (!isCanonical(request.raw.url as string)) throw problem('path_malformed')
     if (countOf(request.raw.rawHeaders, 'host') > 1) throw problem('request_invalid', 'host was sent twice')
   })
   await app.register(cookie)
+  app.addHook('onRequest', admission.onRequest)
   await app.register(refusalEvents, { events, sessions })
   await app.register(pages.plugin)
-  await app.register(session, { sessions, publicOrigin })
+  await app.register(session, { sessions, publicOrigin, admission })
   await app.register(start, { login, sessions, publicOrigin, breaker })
   await app.register(signIn, { sessions, pages, publicOrigin, breaker })
   await app.register(callback, { login, sessions, provider, pages, events, absolute: config.session.absolute, now })
@@ -103,7 +129,17 @@ export async function buildApp(
   await app.register(backchannelLogout, { sessions, provider, redis, events, now })
   if (keys !== undefined) await app.register(jwks, { keys })
   const { upstreams, webRoot } = config
-  await app.register(proxy, { upstreams, sessions, exchange, streams, pages, publicOrigin, metrics, headers })
+  await app.register(proxy, {
+    admission,
+    upstreams,
+    sessions,
+    exchange,
+    streams,
+    pages,
+    publicOrigin,
+    metrics,
+    headers,
+  })
   if (webRoot !== undefined) await app.register(webApp, { root: webRoot, pages })
   else if (upstreams.every(({ prefix }) => prefix !== '/')) await app.register(startPage, { sessions, pages, now })
   // Before the server waits for its connections: an open stream would hold it for ever.

@@ -14,6 +14,7 @@ import type { Events } from '../src/events/events.ts'
 import { buildInternal } from '../src/internal.ts'
 import { readClientAuthentication } from '../src/provider/client-authentication.ts'
 import { createProvider, type ProviderConfig, providerDefaults } from '../src/provider/oidc.ts'
+import { defaultLimits } from '../src/proxy/limits.ts'
 import { bankUpstreams, type Upstream } from '../src/proxy/upstreams.ts'
 import { connectRedis } from '../src/redis.ts'
 import { alice, type Person, type TestProvider, testProvider } from './provider.ts'
@@ -21,6 +22,8 @@ import { alice, type Person, type TestProvider, testProvider } from './provider.
 export const origin = 'http://localhost:3000'
 
 type Seen = { method: string; url: string; headers: IncomingMessage['headers']; raw: string[]; body: string }
+
+const plenty = { perSecond: 100_000, burst: 100_000 }
 
 /** A service behind the edge, on a real socket; it notes what it was asked. */
 export async function testUpstream(
@@ -97,6 +100,8 @@ export async function edge(
     redis: { url: options.redisUrl ?? parts(t, 'redis').redis },
     upstreams: upstreams.map(each => ({ ...each, ...options.upstream })),
     webRoot: options.webRoot,
+    // All tests come from one address.
+    limits: { ...defaultLimits, perAddress: plenty, perAddressInAll: plenty, logins: plenty },
     ...options.config,
   }
   let offset = 0
@@ -147,7 +152,8 @@ export async function edge(
     advance: (ms: number) => {
       offset += ms
     },
-    browser: () => browser(app, provider),
+    /** @param address where it comes from; tests of rates need one that no test had before */
+    browser: (address?: string) => browser(app, provider, address),
   }
 }
 
@@ -189,7 +195,11 @@ export async function writeClientKeys(file: string, kids: readonly string[]): Pr
 export type Cookie = { value: string; line: string; lax: boolean }
 
 /** A cookie jar and the headers a browser sends: SameSite as browsers apply it, and every byte that came back. */
-function browser(app: Awaited<ReturnType<typeof buildApp>>['app'], provider: TestProvider) {
+function browser(
+  app: Awaited<ReturnType<typeof buildApp>>['app'],
+  provider: TestProvider,
+  remoteAddress = '127.0.0.1',
+) {
   const jar = new Map<string, Cookie>()
   const received: string[] = []
 
@@ -204,6 +214,7 @@ function browser(app: Awaited<ReturnType<typeof buildApp>>['app'], provider: Tes
   ) => {
     const cookies = [...jar].filter(([, cookie]) => !more.crossSite || cookie.lax)
     const response = await app.inject({
+      remoteAddress,
       method: more.method ?? 'GET',
       url,
       headers: {

@@ -52,6 +52,11 @@ exports[`test/problems.test.ts > TAP > the catalog changes only where somebody l
     "title": "The body is too large.",
     "remedy": "Send less; the API document states the limit."
   },
+  "target_too_long": {
+    "status": 414,
+    "title": "The address is too long.",
+    "remedy": "Send a shorter path and query."
+  },
   "media_type_unsupported": {
     "status": 415,
     "title": "This media type is not supported.",

@@ -4,6 +4,7 @@ import { type AppName, apps, listening } from '@banking/contracts'
 import Type from 'typebox'
 import type { Brand } from '../pages/page.ts'
 import { type ProviderConfig, providerDefaults } from '../provider/oidc.ts'
+import { defaultLimits, type Limits } from '../proxy/limits.ts'
 import { bankUpstreams, type Upstream } from '../proxy/upstreams.ts'
 import type { RedisConfig } from '../redis.ts'
 import { readSealingKeys, type SealingKeys } from '../sessions/seal.ts'
@@ -26,11 +27,7 @@ export type BffConfig = {
   cookie: { name: string; sameSite: 'strict' | 'lax' }
   redis: RedisConfig
   upstreams: readonly Upstream[]
-  limits: {
-    /** Requests of one session and of one address without a session, over all replicas. */
-    perSession: { perSecond: number; burst: number }
-    perAddress: { perSecond: number; burst: number }
-  }
+  limits: Limits
   /** Addresses and CIDR ranges of the proxies before us. */
   trustedProxies: readonly string[]
   /** A listener for the inside: ends a person's sessions everywhere. */
@@ -50,7 +47,7 @@ export const defaults = {
   drainDelay: 5_000,
   session: { idle: 15 * 60_000, absolute: 8 * 60 * 60_000, perUser: 10 },
   cookie: { name: '__Host-session', sameSite: 'strict' },
-  limits: { perSession: { perSecond: 100, burst: 400 }, perAddress: { perSecond: 20, burst: 200 } },
+  limits: defaultLimits,
   trustedProxies: [],
   internal: undefined,
   events: undefined,

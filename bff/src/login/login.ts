@@ -1,3 +1,4 @@
+import { problem } from '@banking/contracts'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Events } from '../events/events.ts'
 import { newCodeVerifier, newNonce, type Provider } from '../provider/oidc.ts'
@@ -36,24 +37,37 @@ const attributes = { path: '/', secure: true, httpOnly: true, sameSite: 'lax' } 
 /** The value of the cookie of the login that was taken last. It opens nothing any more. */
 const lastCookie = '__Host-last-login'
 
-export function createLogin(options: { transactions: LoginTransactions; provider: Provider; events: Events }): Login {
-  const { transactions, provider, events } = options
+export function createLogin(options: {
+  transactions: LoginTransactions
+  provider: Provider
+  events: Events
+  /** Logins that may be under way to the provider at once; 503 beyond, so that a flood of starts stays ours. */
+  most: number
+}): Login {
+  const { transactions, provider, events, most } = options
+  let beginning = 0
 
   return {
     async begin(request, reply, destination, { restarted, loginAgain }) {
+      if (beginning >= most) throw problem('overloaded', undefined, { headers: { 'retry-after': '2' } })
       const codeVerifier = newCodeVerifier()
       const nonce = newNonce()
-      const { cookieName, cookieValue, state } = await transactions.open(
-        { codeVerifier, nonce, ...destination },
-        restarted,
-      )
-      const address = await provider.begin({ state, nonce, codeVerifier, ...(loginAgain ? { loginAgain } : {}) })
-      events.record('login.started', loginOf(state) as string, {}, { trace: request.trace })
+      let opened: Awaited<ReturnType<LoginTransactions['open']>>
+      let address: string
+      beginning++
+      try {
+        opened = await transactions.open({ codeVerifier, nonce, ...destination }, restarted)
+        const { state } = opened
+        address = await provider.begin({ state, nonce, codeVerifier, ...(loginAgain ? { loginAgain } : {}) })
+      } finally {
+        beginning--
+      }
+      events.record('login.started', loginOf(opened.state) as string, {}, { trace: request.trace })
       for (const name of openedBefore(request).slice(0, -(openLogins - 1) || undefined)) {
         reply.setCookie(name, '', { ...attributes, maxAge: 0 })
         await transactions.drop(request.cookies[name] ?? '')
       }
-      reply.setCookie(cookieName, cookieValue, { ...attributes, maxAge: remembered / 1000 })
+      reply.setCookie(opened.cookieName, opened.cookieValue, { ...attributes, maxAge: remembered / 1000 })
       return address
     },
 

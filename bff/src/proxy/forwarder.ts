@@ -17,6 +17,8 @@ type Passport = {
    * @param rejected the token that the upstream has just answered with 401
    */
   token(rejected?: string): Promise<string | undefined> | string | undefined
+  /** Called before a body is passed on as it comes; may refuse it with a Problem. */
+  onUpload?(): void
   /** Called as the answer begins. */
   onAnswer?(): void
 }
@@ -83,6 +85,7 @@ async function forward(job: {
   const { raw, method } = request
   const started = performance.now()
   const body = hasBody(request) ? await bodyOf(request, upstream.bodyLimit) : null
+  if (body !== null && !Buffer.isBuffer(body)) passport.onUpload?.()
   const fields = requestFields(raw.rawHeaders)
   if (body !== null && raw.headers['content-length'] !== undefined)
     // A known length is passed on; undici frames all else in chunks.

@@ -8,6 +8,7 @@ import { sessionCookieOf } from '../sessions/session.ts'
 import type { Session, Sessions } from '../sessions/sessions.ts'
 import type { Streams } from '../sessions/streams.ts'
 import { createForwarder } from './forwarder.ts'
+import type { Admission } from './limits.ts'
 import type { Upstream } from './upstreams.ts'
 
 export type ProxyOptions = {
@@ -15,6 +16,7 @@ export type ProxyOptions = {
   sessions: Sessions
   exchange: Exchange
   streams: Streams
+  admission: Admission
   pages: Pages
   publicOrigin: string
   metrics: Metrics
@@ -29,7 +31,7 @@ const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
  * an allow-list of header fields, the path as it came, and nothing else of the browser.
  */
 export default async function proxy(app: FastifyInstance, options: ProxyOptions): Promise<void> {
-  const { sessions, exchange, streams } = options
+  const { sessions, exchange, streams, admission } = options
   const forwarder = createForwarder(options)
   app.addHook('onClose', () => forwarder.close())
 
@@ -66,6 +68,7 @@ export default async function proxy(app: FastifyInstance, options: ProxyOptions)
           if (upstream.token === 'session') return (await sessions.fresh(session, rejected)).tokens.accessToken
           return undefined
         },
+        onUpload: () => admission.admitUpload(session.id, reply.raw),
         onAnswer: () => isStream && streams.open(session, reply.raw),
       })
     }

@@ -2,6 +2,7 @@ import { problem } from '@banking/contracts'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { sessionCookieName } from '../proxy/header-fields.ts'
+import type { Admission } from '../proxy/limits.ts'
 import { isForOwnPage, isFromOwnScript } from './csrf.ts'
 import { loginRequired, type Session, type Sessions } from './sessions.ts'
 
@@ -39,8 +40,8 @@ export function sessionCookieOf(request: FastifyRequest): string | undefined {
 
 /** Cookie ↔ session. The session decides who asks; no other part of a request does. */
 export default fp(
-  async (app, options: { sessions: Sessions; publicOrigin: string }) => {
-    const { sessions, publicOrigin } = options
+  async (app, options: { sessions: Sessions; publicOrigin: string; admission: Admission }) => {
+    const { sessions, publicOrigin, admission } = options
     app.decorateRequest('session', null)
     const guard = (isOurs: typeof isFromOwnScript) => async (request: FastifyRequest, reply: FastifyReply) => {
       if (!isOurs(request.method, request.headers, publicOrigin)) throw problem('csrf_refused')
@@ -50,6 +51,8 @@ export default fp(
         if (cookie !== undefined) clearSessionCookie(reply)
         throw loginRequired(found.over)
       }
+      const admitted = admission.admitSession(request, reply, found.session.id)
+      if (admitted !== undefined) await admitted
       request.session = found.session
     }
     app.decorate('requireSession', guard(isFromOwnScript))

@@ -53,6 +53,7 @@ export const problems = {
     title: 'The body is too large.',
     remedy: 'Send less; the API document states the limit.',
   },
+  target_too_long: { status: 414, title: 'The address is too long.', remedy: 'Send a shorter path and query.' },
   media_type_unsupported: { status: 415, title: 'This media type is not supported.', remedy: 'Send application/json.' },
   headers_too_large: {
     status: 431,

@@ -1,6 +1,5 @@
 export type { Check } from './health.ts'
 export { lists, page } from './paging.ts'
-export type { Translator } from './problem-handler.ts'
-export { refusals } from './refusals.ts'
+export { refusals, type Translator } from './problem-handler.ts'
 export { type ServeOptions, serve } from './serve.ts'
 export { createServer, type Server, type ServerOptions } from './server.ts'

@@ -1,5 +1,6 @@
 import { Problem, type ProblemCode, problem, problemContentType } from '@banking/contracts'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import Type from 'typebox'
 import { fieldErrors } from './validation.ts'
 
 /** Knows the errors of one library, e.g. `asDatabaseProblem` of `@banking/db`; undefined for all others. */
@@ -102,3 +103,26 @@ function rememberMethods(app: FastifyInstance): (path: string) => string[] {
   return path =>
     [...new Set([...known.values()].filter(entry => entry.path.test(path)).flatMap(entry => [...entry.methods]))].sort()
 }
+
+const ProblemDocument = Type.Object(
+  {
+    type: Type.String({ format: 'uri' }),
+    title: Type.String(),
+    status: Type.Integer(),
+    code: Type.String({ description: 'stable; docs/problems.md says what to do' }),
+    detail: Type.Optional(Type.String()),
+    instance: Type.Optional(Type.String({ description: 'urn:request: and the request id' })),
+  },
+  { additionalProperties: true, title: 'Problem' },
+)
+
+const refusal = (description: string) => ({
+  description,
+  content: { [problemContentType]: { schema: ProblemDocument } },
+})
+
+/** What every route may answer besides its own responses (RFC 9457): `response: { 200: Thing, ...refusals }`. */
+export const refusals = {
+  '4xx': refusal('Refused; the problem says why.'),
+  '5xx': refusal('Not now; a read, or a write with an Idempotency-Key, may be repeated.'),
+} as const

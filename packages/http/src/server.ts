@@ -1,6 +1,6 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import { type ProblemCode, problem, problemContentType } from '@banking/contracts'
+import { type Problem, type ProblemCode, problem, problemContentType } from '@banking/contracts'
 import {
   childOf,
   deferredChild,
@@ -16,6 +16,7 @@ import swagger from '@fastify/swagger'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController, type RawServerDefault } from 'fastify'
 import { v7 as uuidv7 } from 'uuid'
+import { type ConnectionLimits, guardConnections } from './connections.ts'
 import { takeJson } from './json-body.ts'
 import { handleProblems, sendProblem, type Translator } from './problem-handler.ts'
 import { validatorCompiler } from './validation.ts'
@@ -53,6 +54,8 @@ export type ServerOptions = {
   continueTrace?: boolean
   /** Header fields of every answer, also of those that are given before a route is found. */
   headers?: Readonly<Record<string, string>>
+  /** Connections that are taken; without it as many as come, which is right behind a proxy of ours only. */
+  connections?: ConnectionLimits
 }
 
 /** The part of OpenAPI's security schemes that the bank uses. */
@@ -67,6 +70,14 @@ const bearer: SecurityScheme = {
   bearerFormat: 'JWT',
   description: 'An access token (RFC 9068) whose audience is this service; each operation names the scope it needs.',
 }
+
+/** Header fields of one request. Node counts their bytes only, and an ordinary browser sends some twenty. */
+const mostFields = 100
+/** Characters of a request target; RFC 9110 §4.1 asks for 8000 at least. */
+const longestTarget = 8_000
+
+/** ms that a client gets to read a refusal which ends its connection. */
+const linger = 1_000
 
 const requestIdPattern = /^[A-Za-z0-9_-]{8,64}$/
 
@@ -95,7 +106,13 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     },
     childLoggerFactory: (parent, bindings) => deferredChild(parent as Logger, () => bindings),
     // Node would answer a missing host by itself, without our header fields and without a problem.
-    http: { maxHeaderSize: 16 * 1024, headersTimeout: 10_000, requireHostHeader: false },
+    // Its time limits are looked at this often, and by default so rarely that 10 s could become 40.
+    http: {
+      maxHeaderSize: 16 * 1024,
+      headersTimeout: 10_000,
+      connectionsCheckingInterval: 2_000,
+      requireHostHeader: false,
+    },
     frameworkErrors: (error, request, reply) => {
       // A path that cannot be decoded never reached a hook: the request has no trace yet.
       reply.headers(headers)
@@ -105,6 +122,16 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   }).withTypeProvider<TypeBoxTypeProvider>()
   // Node would refuse other expectations than 100-continue the same bare way; they may be ignored (RFC 9110 §10.1.1).
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response))
+  // Node would close the connection without a word. There is no way through here to anywhere (RFC 9110 §9.3.6).
+  app.server.on('connect', (_request, socket: Socket) =>
+    answerRaw(socket, problem('method_not_allowed', undefined, { headers: { allow: 'GET, HEAD, POST' } }), headers),
+  )
+  guardConnections(app.server, {
+    limits: options.connections,
+    metrics,
+    refuse: socket =>
+      refuseUnparsed({ code: 'ERR_HTTP_REQUEST_TIMEOUT' } as NodeJS.ErrnoException, socket, headers, logger),
+  })
   takeJson(app as unknown as FastifyInstance)
   app.setValidatorCompiler(validatorCompiler)
   handleProblems(app as unknown as FastifyInstance, options.translators ?? [])
@@ -127,11 +154,16 @@ function refuseUnparsed(
   logger: Logger,
 ): void {
   if (error.code === 'ECONNRESET' || !socket.writable || owesAnotherAnswer(socket)) return void socket.destroy()
-  const refusal = problem(unparsedProblems[error.code ?? ''] ?? 'request_malformed')
   logger.debug({ code: error.code }, 'request not parsed')
+  answerRaw(socket, problem(unparsedProblems[error.code ?? ''] ?? 'request_malformed'), headers)
+}
+
+/** A whole answer on a connection that has no request of Node's, and the end of that connection. */
+function answerRaw(socket: Socket, refusal: Problem, headers: Readonly<Record<string, string>>): void {
   const body = JSON.stringify(refusal.toDocument())
   const fields = {
     ...headers,
+    ...refusal.headers,
     'cache-control': 'no-store',
     'content-type': problemContentType,
     'content-length': String(Buffer.byteLength(body)),
@@ -139,6 +171,9 @@ function refuseUnparsed(
   }
   const head = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`)
   const { status } = refusal
+  // The client may still be sending; closed at once, its kernel would throw our answer away.
+  setTimeout(() => socket.destroy(), linger).unref()
+  socket.resume()
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head.join('')}\r\n${body}`)
 }
 
@@ -155,6 +190,15 @@ const unparsedProblems: Readonly<Record<string, ProblemCode>> = {
   HPE_HEADER_OVERFLOW: 'headers_too_large',
   HPE_CHUNK_EXTENSIONS_OVERFLOW: 'body_too_large',
   ERR_HTTP_REQUEST_TIMEOUT: 'request_timeout',
+}
+
+/** What is wrong with a request by its form alone. */
+function refuseShape(raw: IncomingMessage): Problem | undefined {
+  // RFC 9112 §3.2
+  if (raw.httpVersion === '1.1' && raw.headers.host === undefined) return problem('request_malformed')
+  if (raw.rawHeaders.length > 2 * mostFields) return problem('headers_too_large')
+  if ((raw.url as string).length > longestTarget) return problem('target_too_long')
+  return undefined
 }
 
 function observe(
@@ -186,9 +230,7 @@ function observe(
     // What is answered is about a person: nobody keeps a copy unless the route says that they may.
     reply.header('cache-control', 'no-store')
     reply.headers(headers)
-    // RFC 9112 §3.2
-    const isNameless = request.raw.httpVersion === '1.1' && request.headers.host === undefined
-    done(isNameless ? problem('request_malformed') : undefined)
+    done(refuseShape(request.raw))
   })
   app.addHook('onResponse', (request, reply, done) => {
     const { method } = request

@@ -1,0 +1,201 @@
+import type { ServerResponse } from 'node:http'
+import { type Problem, problem } from '@banking/contracts'
+import type { Logger, Metrics } from '@banking/telemetry'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Redis } from '../redis.ts'
+import { addressBlock, clientAddress, type TrustedProxies } from './client-address.ts'
+import { createQuota, type Quota, type Rate } from './quota.ts'
+
+/** How much one may ask for. Rates hold over all replicas, numbers of things at once for each of them. */
+export type Limits = {
+  /** Requests of one session. */
+  perSession: Rate
+  /** Requests of one address without a session that is known to live. */
+  perAddress: Rate
+  /** All requests of one address; a whole company may be behind it. */
+  perAddressInAll: Rate
+  /** Starts and ends of logins of one address; each is a call to the identity provider. */
+  logins: Rate
+  /** Logout tokens of one address, which is the identity provider’s. */
+  logoutTokens: Rate
+  /** Logins that are begun at the identity provider at the same time, of all addresses together. */
+  concurrentLogins: number
+  /** Requests of one session that are being answered at the same time, streams included. */
+  concurrentRequests: number
+  /** Bodies that one session sends at the same time, of those that are passed on as they come. */
+  concurrentUploads: number
+  /** Connections in all. */
+  connections: number
+  /** Connections of one address, trusted proxies apart. */
+  addressConnections: number
+}
+
+export const defaultLimits: Limits = {
+  perSession: { perSecond: 100, burst: 400 },
+  perAddress: { perSecond: 100, burst: 1_000 },
+  perAddressInAll: { perSecond: 2_000, burst: 8_000 },
+  logins: { perSecond: 5, burst: 100 },
+  logoutTokens: { perSecond: 50, burst: 400 },
+  concurrentLogins: 32,
+  concurrentRequests: 256,
+  concurrentUploads: 16,
+  connections: 20_000,
+  addressConnections: 1_000,
+}
+
+/** Counts what is asked for, and refuses what is too much: 429 `rate_limited`. */
+export type Admission = {
+  /** onRequest hook: charges the address. Synchronous but for the one request in a block that waits for the next. */
+  onRequest: (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void
+  /**
+   * Charges a session for a request, and its address no longer.
+   *
+   * @returns undefined when there is nothing to wait for
+   * @throws Problem `rate_limited`
+   */
+  admitSession: (request: FastifyRequest, reply: FastifyReply, sessionId: string) => Promise<void> | undefined
+  /** @throws Problem `rate_limited` when this session sends too many bodies already */
+  admitUpload: (sessionId: string, response: ServerResponse) => void
+}
+
+/** Routes that cost more than an answer of ours, by their own limit. The router has matched them: spelling is no way round. */
+const strict = {
+  '/oauth2/start': 'logins',
+  '/oauth2/callback': 'logins',
+  '/oauth2/backchannel_logout': 'logoutTokens',
+} as const satisfies Record<string, keyof Limits>
+
+type Rates = 'perSession' | 'perAddress' | 'perAddressInAll' | 'logins' | 'logoutTokens'
+
+/**
+ * Rate limits. Who asks is the session, once its cookie was found to be one, and the address of the connection; nothing
+ * else that a request says of itself makes a difference.
+ */
+export function createAdmission(options: {
+  limits: Limits
+  trustedProxies: TrustedProxies
+  redis: Redis
+  /** Whether a request carries the cookie of a session that this process knows to live, without asking anybody. */
+  hasKnownSession: (request: FastifyRequest) => boolean
+  logger: Logger
+  metrics: Metrics
+}): Admission {
+  const { limits, trustedProxies, redis, logger } = options
+  const refused = options.metrics.counter('bff_rate_limited_total', 'Requests beyond a limit.', ['limit'])
+  const quota = (name: Rates): Quota => createQuota({ name, rate: limits[name], redis })
+  const quotas: Readonly<Record<Rates, Quota>> = {
+    perSession: quota('perSession'),
+    perAddress: quota('perAddress'),
+    perAddressInAll: quota('perAddressInAll'),
+    logins: quota('logins'),
+    logoutTokens: quota('logoutTokens'),
+  }
+  const requests = occupancy(limits.concurrentRequests)
+  const uploads = occupancy(limits.concurrentUploads)
+
+  const refusal = (limit: string, wait: number, detail?: string): Problem => {
+    refused.inc({ limit })
+    return problem('rate_limited', detail, { headers: { 'retry-after': String(Math.ceil(wait / 1000)) } })
+  }
+  /** Synchronous but for the one request in a block that waits for the next. */
+  const charge = (claims: readonly (readonly [Rates, string])[]): Promise<void> | undefined => {
+    const pending: Promise<readonly [Rates, number]>[] = []
+    const verdicts: (readonly [Rates, number])[] = []
+    for (const [limit, subject] of claims) {
+      const wait = quotas[limit].take(subject)
+      if (typeof wait !== 'number') pending.push(wait.then(late => [limit, late]))
+      else if (wait > 0) verdicts.push([limit, wait])
+    }
+    refuseLate(verdicts)
+    return pending.length === 0 ? undefined : Promise.all(pending).then(refuseLate)
+  }
+  const refuseLate = (verdicts: readonly (readonly [Rates, number])[]): void => {
+    for (const [limit, wait] of verdicts) if (wait > 0) throw refusal(limit, wait)
+  }
+
+  const blocks = new WeakMap<object, string>()
+  let hasWarned = false
+  const warnOnce = (): void => {
+    if (!hasWarned)
+      logger.warn(
+        'x-forwarded-for came from an address that is no trusted proxy: its requests count as one client’s. If it is your proxy, list it as one',
+      )
+    hasWarned = true
+  }
+  const blockOf = ({ raw }: FastifyRequest): string => {
+    const { socket } = raw
+    const peer = socket.remoteAddress ?? ''
+    if (raw.headers['x-forwarded-for'] !== undefined) {
+      if (trustedProxies(clientAddress(peer, [], trustedProxies)))
+        return addressBlock(clientAddress(peer, valuesOf(raw.rawHeaders, 'x-forwarded-for'), trustedProxies))
+      warnOnce()
+    }
+    // A connection has one peer: worked out once.
+    const known = blocks.get(socket)
+    if (known !== undefined) return known
+    const block = addressBlock(clientAddress(peer, [], trustedProxies))
+    blocks.set(socket, block)
+    return block
+  }
+
+  /** The address that was charged for somebody without a known session. */
+  const anonymous = new WeakMap<FastifyRequest, string>()
+  const chargeAddress = (request: FastifyRequest): Promise<void> | undefined => {
+    const block = blockOf(request)
+    const claims: [Rates, string][] = [['perAddressInAll', block]]
+    const limit = strict[request.routeOptions.url as keyof typeof strict]
+    if (limit !== undefined) claims.push([limit, block])
+    if (!options.hasKnownSession(request)) {
+      claims.push(['perAddress', block])
+      anonymous.set(request, block)
+    }
+    return charge(claims)
+  }
+
+  return {
+    onRequest(request, _reply, done) {
+      try {
+        const waiting = chargeAddress(request)
+        if (waiting === undefined) done()
+        else waiting.then(() => done(), done)
+      } catch (error) {
+        done(error as Error)
+      }
+    },
+    admitSession(request, { raw }, sessionId) {
+      // The cookie was not known when the request came, and has now been found to be good.
+      const block = anonymous.get(request)
+      if (block !== undefined) quotas.perAddress.giveBack(block)
+      if (!requests.enter(sessionId, raw))
+        throw refusal('concurrent_requests', 1_000, 'Too many requests of this session are waiting for their answer.')
+      return charge([['perSession', sessionId]])
+    },
+    admitUpload(sessionId, response) {
+      if (!uploads.enter(sessionId, response))
+        throw refusal('concurrent_uploads', 1_000, 'Too many bodies of this session are on their way.')
+    },
+  }
+}
+
+function valuesOf(rawHeaders: readonly string[], name: string): string[] {
+  return rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === name)
+}
+
+/** Counts what is under way, by session. */
+function occupancy(most: number) {
+  const under = new Map<string, number>()
+  return {
+    /** @returns whether there was room; it is given up when the response is over, however that comes about */
+    enter(id: string, response: ServerResponse): boolean {
+      const now = under.get(id) ?? 0
+      if (now >= most) return false
+      under.set(id, now + 1)
+      response.once('close', () => {
+        const left = (under.get(id) ?? 1) - 1
+        if (left === 0) under.delete(id)
+        else under.set(id, left)
+      })
+      return true
+    },
+  }
+}

@@ -1,0 +1,159 @@
+import { once } from 'node:events'
+import { createServer, type Server, type ServerResponse } from 'node:http'
+import { type AddressInfo, connect, type Socket } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { createMetrics } from '@banking/telemetry'
+import t, { type Test } from 'tap'
+import { guardConnections } from '../src/connections.ts'
+
+const seconds = 1_000
+
+/** A server that answers by `handle`, with connections that are looked at when the test says so. */
+async function guarded(t: Test, handle: (response: ServerResponse, server: Server) => void) {
+  const server = createServer((_request, response) => handle(response, server))
+  const metrics = createMetrics('test')
+  let time = 0
+  const refused: Socket[] = []
+  const look = guardConnections(server, {
+    limits: undefined,
+    metrics,
+    now: () => time,
+    refuse: socket => {
+      refused.push(socket)
+      socket.end('HTTP/1.1 408 Request Timeout\r\n\r\n')
+    },
+  })
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return {
+    metrics,
+    refused,
+    speak(data: string): Socket {
+      const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+      t.teardown(() => socket.destroy())
+      socket.on('error', () => undefined)
+      socket.write(data)
+      return socket
+    },
+    /** So much time passes, with a look every five seconds. */
+    pass(ms: number) {
+      for (let passed = 0; passed < ms; passed += 5 * seconds) {
+        time += 5 * seconds
+        look()
+      }
+    },
+    server,
+  }
+}
+
+const get = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n'
+const turn = () => new Promise(resolve => setTimeout(resolve, 20))
+
+t.test('cuts an answer of which the client takes nothing for half a minute', async t => {
+  let isClosed = false
+  const { speak, pass, metrics, server } = await guarded(t, response => {
+    response.on('close', () => {
+      isClosed = true
+    })
+    response.end(Buffer.alloc(64 * 1024 * 1024))
+  })
+  const socket = speak(get)
+  socket.pause()
+  await once(server, 'request')
+  await turn()
+  pass(30 * seconds)
+  t.notOk(isClosed, 'not before')
+  pass(5 * seconds)
+  await turn()
+  t.ok(isClosed, 'and what makes the answer hears of it')
+  t.match(await metrics.text(), 'http_connections_cut_total{reason="slow_reader",app="test"} 1')
+})
+
+t.test('cuts a stream whose events nobody takes, though new ones keep coming', async t => {
+  let response: ServerResponse | undefined
+  const { speak, pass } = await guarded(t, one => {
+    response = one
+    one.writeHead(200)
+    one.write(Buffer.alloc(16 * 1024 * 1024))
+  })
+  speak(get).pause()
+  while (response === undefined) await turn()
+  const closed = once(response, 'close')
+  for (let n = 0; n < 8; n++) {
+    response.write(': ping\n\n')
+    pass(5 * seconds)
+  }
+  await closed
+  t.pass()
+})
+
+t.test('lets a client read as slowly as it likes, while it reads', async t => {
+  const size = 32 * 1024 * 1024
+  const { speak, pass } = await guarded(t, response => void response.end(Buffer.alloc(size)))
+  const socket = speak(get)
+  let received = 0
+  for await (const chunk of socket) {
+    const before = received
+    received += (chunk as Buffer).length
+    // A window opens in steps: a megabyte is more than one.
+    if (received >> 20 !== before >> 20) {
+      await turn()
+      pass(10 * seconds)
+    }
+    if (received > size) break
+  }
+  t.ok(received > size, 'all of it arrives, in more than five minutes')
+})
+
+t.test('leaves a quiet stream alone', async t => {
+  let isClosed = false
+  const { speak, pass } = await guarded(t, response => {
+    response.on('close', () => {
+      isClosed = true
+    })
+    response.writeHead(200)
+    response.write(': hello\n\n')
+  })
+  const socket = speak(get)
+  await once(socket, 'data')
+  pass(600 * seconds)
+  await turn()
+  t.notOk(isClosed)
+})
+
+t.test('says 408 to a body that comes byte by byte', async t => {
+  const { speak, pass, metrics } = await guarded(t, response => response.req.resume())
+  const socket = speak('POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n')
+  const said = text(socket)
+  await turn()
+  for (let n = 0; n < 3; n++) {
+    socket.write('x'.repeat(100))
+    await turn()
+    pass(5 * seconds)
+  }
+  t.match(await said, /^HTTP\/1\.1 408 /)
+  t.match(await metrics.text(), 'http_connections_cut_total{reason="slow_body",app="test"} 1')
+})
+
+t.test('takes a body that comes slowly but steadily, and one that waits for us', async t => {
+  const steady = await guarded(t, response => response.req.resume().on('end', () => response.end('done')))
+  const socket = steady.speak('POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 60000\r\n\r\n')
+  const said = text(socket)
+  await turn()
+  for (let n = 0; n < 20; n++) {
+    socket.write('x'.repeat(3_000))
+    await turn()
+    steady.pass(5 * seconds)
+  }
+  t.match(await said, /^HTTP\/1\.1 200 /)
+
+  const busy = await guarded(t, () => undefined)
+  busy.speak(`POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n${'x'.repeat(50_000)}`)
+  await once(busy.server, 'request')
+  await turn()
+  busy.pass(60 * seconds)
+  t.equal(busy.refused.length, 0, 'nobody read it: that is not the client’s fault')
+})
