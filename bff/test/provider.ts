@@ -104,7 +104,10 @@ export async function testProvider(
   const authenticateBySecret = (request: IncomingMessage, parameters: URLSearchParams): Answer | undefined => {
     const [scheme, credentials = ''] = request.headers.authorization?.split(' ') ?? []
     // RFC 6749 §2.3.1: both halves are form-encoded.
-    const basic = Buffer.from(credentials, 'base64').toString().split(':').map(decodeURIComponent)
+    const basic = Buffer.from(credentials, 'base64')
+      .toString()
+      .split(':')
+      .map(half => decodeURIComponent(half.replaceAll('+', ' ')))
     const posted = [parameters.get('client_id'), parameters.get('client_secret')]
     const [id, value] = settings.secret.by === 'client_secret_basic' ? basic : posted
     const isOne = settings.secret.by === 'client_secret_basic' ? scheme === 'Basic' && posted[1] === null : !scheme

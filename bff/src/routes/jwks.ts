@@ -4,9 +4,11 @@ import type { ClientKeys } from '../provider/client-keys.ts'
 
 const Key = Type.Object({
   kty: Type.String(),
-  crv: Type.String(),
-  x: Type.String(),
-  y: Type.String(),
+  crv: Type.Optional(Type.String()),
+  x: Type.Optional(Type.String()),
+  y: Type.Optional(Type.String()),
+  n: Type.Optional(Type.String()),
+  e: Type.Optional(Type.String()),
   kid: Type.String(),
   use: Type.String(),
   alg: Type.String(),
@@ -26,7 +28,7 @@ export default async function jwks(app: Server, options: { keys: ClientKeys }): 
     },
     async (_request, reply) => {
       reply.header('cache-control', 'public, max-age=60')
-      return { keys: (await options.keys.published()) as { [name in keyof typeof Key.properties]: string }[] }
+      return { keys: (await options.keys.published()) as Type.Static<typeof Key>[] }
     },
   )
 }
