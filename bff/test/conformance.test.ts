@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose'
 import t, { type Test } from 'tap'
 import type { ProviderConfig } from '../src/provider/oidc.ts'
-import { type Edge, edge } from './edge.ts'
+import { type Edge, edge, origin } from './edge.ts'
 import { alice, bob, type Person, testProvider } from './provider.ts'
 
 /**
@@ -393,4 +393,39 @@ t.test('Back-channel logout', async t => {
   }
   for (const [name, make] of Object.entries(wrong))
     t.test(m(name), async t => t.same(await told(t, make), { status: 400, isLoggedIn: true }))
+})
+
+t.test('RP-initiated logout', async t => {
+  /** A sign-out that leads through the provider and comes back changed. */
+  const signsOut = async (t: Test, change?: (back: URLSearchParams) => void) => {
+    const { browser, provider } = await edge(t)
+    const person = browser()
+    await person.login()
+    const response = await person.fetch('/oauth2/sign_out', { method: 'POST', headers: { origin } })
+    const { searchParams } = new URL(response.json().location)
+    t.equal(searchParams.get('post_logout_redirect_uri'), `${origin}/oauth2/signed_out`)
+    t.match(searchParams.get('state'), /^.{43}$/)
+    t.equal(
+      (await person.fetch('/oauth2/userinfo')).statusCode,
+      401,
+      'the session is over before the provider is asked',
+    )
+    return person.open(provider.signOut(response.json().location, change).slice(origin.length), { crossSite: true })
+  }
+
+  t.test('oidcc-client-test-rp-init-logout', async t => {
+    const { statusCode } = await signsOut(t)
+    t.ok(statusCode < 400, String(statusCode))
+  })
+
+  const changes: Record<string, (back: URLSearchParams) => void> = {
+    'oidcc-client-test-rp-init-logout-other-state': back => back.set('state', 'x'.repeat(43)),
+    'oidcc-client-test-rp-init-logout-no-state': back => back.delete('state'),
+  }
+  for (const [module, change] of Object.entries(changes))
+    t.test(module, async t => {
+      const response = await signsOut(t, change)
+      t.equal(response.statusCode, 400)
+      t.match(response.body, 'This sign-out could not be confirmed.')
+    })
 })
