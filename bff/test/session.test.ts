@@ -105,6 +105,8 @@ t.test('keeps in Redis nothing that could be read, replayed or moved to another 
     t.notOk(bytes.includes(secret))
   const sealed = (await redis.run('HGET', `s:{${idOf(two)}}`, 'd')) as Buffer
   await redis.run('HSET', `s:{${idOf(one)}}`, 'd', sealed)
+  // The edge hears of the change and looks again.
+  while ((await one.fetch('/oauth2/userinfo')).statusCode === 200) await new Promise(resolve => setTimeout(resolve, 5))
   t.match(
     (await one.fetch('/oauth2/userinfo')).json(),
     { code: 'login_required' },

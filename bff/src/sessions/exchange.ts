@@ -1,9 +1,10 @@
 import type { Logger, Metrics } from '@banking/telemetry'
 import { type Provider, ProviderError } from '../provider/oidc.ts'
 import type { ExchangeTarget } from '../proxy/upstreams.ts'
+import { renewalOf } from './protocol.ts'
 import { type SealingKeys, seal, unseal } from './seal.ts'
 import type { SessionStore } from './session-store.ts'
-import { renewalOf, type Session, type Sessions } from './sessions.ts'
+import type { Session, Sessions } from './sessions.ts'
 import { singleFlight } from './single-flight.ts'
 
 type Exchanged = { token: string; issuedAt: number; expiresAt: number }

@@ -1,3 +1,4 @@
+import { isCovered } from './protocol.ts'
 import { type SealingKeys, seal, unseal } from './seal.ts'
 import type { EndReason, Group, SessionStore } from './session-store.ts'
 
@@ -116,7 +117,7 @@ export function createRegister(options: {
       const createdAt = await store.create(id, content, at)
       const [entries = []] = await Promise.all(groups.map(group => store.enter(group, id)))
       const buriedAt = await store.buriedAt(groups)
-      if (buriedAt >= Math.min(authTime, createdAt)) {
+      if (isCovered(buriedAt, { createdAt, authTime })) {
         await store.end(id, 'revoked')
         return false
       }
@@ -177,7 +178,7 @@ export function createRegister(options: {
     endRecord,
 
     async isBuried(owner, createdAt) {
-      return (await store.buriedAt(groupsOf(owner))) >= createdAt
+      return isCovered(await store.buriedAt(groupsOf(owner)), { createdAt })
     },
   }
 }

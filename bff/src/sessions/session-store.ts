@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Redis } from '../redis.ts'
+import type { LeaseOutcome } from './protocol.ts'
 
 /**
  * Why a session is over; told to the page, so that it can say so. `revoked`: from another device, by staff or by the
@@ -19,16 +20,10 @@ type StoredSession = {
 }
 
 /** A session that is over leaves its reason for a while. */
-type Found = StoredSession | { endedBy: EndReason } | undefined
+export type Found = StoredSession | { endedBy: EndReason } | undefined
 
 /** What sessions have in common: a session at the provider, or a person. */
 export type Group = { sid: string } | { sub: string }
-
-/**
- * What came of asking for the lease on a refresh: `granted`; `held` by another; `abandoned`: free, but its last owner
- * never said how its call ended; `spent`: abandoned for the second time.
- */
-type LeaseOutcome = 'granted' | 'held' | 'abandoned' | 'spent'
 
 /**
  * Where sessions live. `id` is the hash of the cookie's derived id, times are epoch ms, durations ms. Whoever cannot

@@ -1,10 +1,16 @@
 import { type Problem, problem } from '@banking/contracts'
 import type { Logger, Metrics } from '@banking/telemetry'
-import { type Person, type Provider, ProviderError, type Tokens } from '../provider/oidc.ts'
-import { createRegister, type Register, type SessionSummary } from './register.ts'
-import { type Identity, identityOf, newCookieValue, type SealingKeys, seal, unseal } from './seal.ts'
+import type { Person, Provider, Tokens } from '../provider/oidc.ts'
+import { createCache } from './cache.ts'
+import { renewalOf } from './protocol.ts'
+import { openRecord, type Session, type SessionRecord, sealRecord } from './record.ts'
+import { type Clock, createRefresh } from './refresh.ts'
+import { createRegister, type SessionSummary } from './register.ts'
+import { type Identity, identityOf, newCookieValue, type SealingKeys } from './seal.ts'
 import type { EndReason, Group, SessionStore } from './session-store.ts'
 import { singleFlight } from './single-flight.ts'
+
+export type { Session } from './record.ts'
 
 /** Durations of a session, in ms. */
 export type SessionTimes = {
@@ -12,25 +18,6 @@ export type SessionTimes = {
   idle: number
   /** From the moment that the person proved who they are. */
   absolute: number
-}
-
-/** The sealed part of a session. Times are epoch ms. */
-type SessionRecord = {
-  person: Person
-  tokens: Tokens
-  /** When the access token was asked for: with `expiresAt` it gives its lifetime. */
-  issuedAt: number
-  createdAt: number
-  expiresAt: number
-}
-
-/** A session that is alive, as one request sees it. */
-export type Session = SessionRecord & {
-  /** The store's name of it: a hash, good for keys and logs' correlation, useless as a cookie. */
-  id: string
-  secret: Buffer
-  version: number
-  lastSeenAt: number
 }
 
 type Lookup = { session: Session } | { over: EndReason | 'none' }
@@ -80,20 +67,20 @@ export type Sessions = {
   endBy(group: Group): Promise<number>
   /** Tells the provider that the refresh token is not needed any more; best effort. */
   revoke(session: Session): Promise<void>
-  /** Calls back with the id of each session that ends by this process. */
+  /** Calls back with the id of each session that ends by this process, or is found to be over. */
   onEnd(listener: (id: string) => void): void
+  /** Calls back with the id of each session that changes anywhere, as long as `isHearing`. */
+  onChange(listener: (id: string) => void): void
+  /** Whether changes made by other processes are heard now. */
+  isHearing(): boolean
 }
 
 /** ms between two writes of the idle time. */
 const touchEvery = 60_000
 /** ms before a failed refresh is tried again while the old token is valid. */
 const retryAfter = 3_000
-/** Times that a refreshed session is written before it is given up. */
-const saveTries = 5
-
-/** The moment a token is renewed: 60 s or a fifth of its lifetime before its end, whichever is later. */
-export const renewalOf = (issuedAt: number, expiresAt: number): number =>
-  expiresAt - Math.min(60_000, (expiresAt - issuedAt) / 5)
+/** Sessions that this process remembers. */
+const remembered = 10_000
 
 /** 401 of the BFF's own, with the challenge that RFC 9110 §15.5.2 asks for: the only 401 that a browser ever sees. */
 export const loginRequired = (reason: EndReason | 'none'): Problem =>
@@ -111,46 +98,50 @@ export type SessionsOptions = {
   perUser: number
   logger: Logger
   metrics: Metrics
+  /** Epoch ms. */
   now: () => number
+  /** Monotonic, for leases; the process's own when absent. */
+  clock?: Clock
 }
 
 export function createSessions(options: SessionsOptions): Sessions {
-  const { store, keys, provider, times, logger, now } = options
-  const begun = options.metrics.counter('bff_sessions_begun_total', 'Logins that led to a session.')
-  const over = options.metrics.counter('bff_sessions_ended_total', 'Sessions ended here.', ['reason'])
-  const refreshes = options.metrics.counter('bff_refreshes_total', 'Refreshes by their outcome.', ['outcome'])
-  const flight = singleFlight<Session>()
+  const { store, keys, provider, times, logger, metrics, now } = options
+  const begun = metrics.counter('bff_sessions_begun_total', 'Logins that led to a session.')
+  const over = metrics.counter('bff_sessions_ended_total', 'Sessions ended here.', ['reason'])
+  const lookups = metrics.counter('bff_session_lookups_total', 'Sessions looked up in the store.')
   const notBefore = new Map<string, number>()
-  const listeners: ((id: string) => void)[] = []
+  const touches = singleFlight<void>()
+  const endListeners: ((id: string) => void)[] = []
+  const changeListeners: ((id: string) => void)[] = []
 
-  const sealRecord = (record: SessionRecord, { id, secret }: Identity): Buffer =>
-    seal(JSON.stringify(record), secret, keys, ['session', id])
-
-  const load = async ({ id, secret }: Identity): Promise<Session | { over: EndReason | 'none' }> => {
-    const found = await store.find(id)
-    if (found === undefined) return { over: 'ended' }
-    if ('endedBy' in found) return { over: found.endedBy }
-    const plain = unseal(found.sealed, secret, keys, ['session', id])
-    if (plain === undefined) return { over: 'ended' }
-    const record = JSON.parse(plain) as SessionRecord
-    // The idle key is gone after the idle time: then it was last seen before that.
-    return { ...record, id, secret, version: found.version, lastSeenAt: found.lastSeenAt ?? 0 }
+  const toldOver = (id: string): void => {
+    notBefore.delete(id)
+    cache.changed(id)
+    for (const listener of endListeners) listener(id)
   }
-
-  const reasonOf = (session: Session): EndReason | undefined =>
-    now() >= session.expiresAt ? 'absolute' : now() - session.lastSeenAt >= times.idle ? 'idle' : undefined
-
-  const register: Register = createRegister({
+  const register = createRegister({
     store,
     keys,
     perUser: options.perUser,
     now,
     onEnd(id, reason) {
-      notBefore.delete(id)
       if (reason !== undefined) over.inc({ reason })
-      for (const listener of listeners) listener(id)
+      toldOver(id)
     },
   })
+  const { clock } = options
+  const refresh = createRefresh({ store, register, keys, provider, logger, metrics, now, ...(clock && { clock }) })
+  const cache = createCache({ size: remembered, idle: times.idle, now, isHearing: () => isHearing() })
+  const isHearing = store.watch({
+    changed(id) {
+      cache.changed(id)
+      refresh.changed(id)
+      for (const listener of changeListeners) listener(id)
+    },
+    lost: cache.lost,
+    ready: cache.ready,
+  })
+
   const end: Sessions['end'] = async ({ id, person: { sid } }, reason) => {
     if (reason === 'ended' && sid !== undefined) await register.endAll({ sid }, reason)
     else await register.endRecord(id, reason)
@@ -165,65 +156,43 @@ export function createSessions(options: SessionsOptions): Sessions {
     }
   }
 
-  /** Writes a refreshed session. An error leaves unknown whether it was written: trying again by version is safe. */
-  const save = async (before: Session, after: Session): Promise<Session> => {
-    for (let tries = 1; ; tries++) {
-      try {
-        if (await store.replace(before.id, before.version, sealRecord(recordOf(after), before), '')) break
-        const current = await load(before)
-        if ('over' in current) {
-          // Logged out while the provider was asked: the logout wins, and the new tokens must not outlive it.
-          void revoke(after)
-          throw loginRequired('ended')
-        }
-        // Another replica was first, or our own write happened although its answer never came.
-        return current
-      } catch (error) {
-        if (tries === saveTries || (error as { code?: string }).code !== 'sessions_unavailable') throw error
-        await new Promise(resolve => setTimeout(resolve, 100 * 2 ** tries))
-      }
+  const lookUp = async (identity: Identity): Promise<Lookup> => {
+    lookups.inc()
+    const opened = openRecord(await store.find(identity.id), identity, keys)
+    if ('over' in opened) {
+      toldOver(identity.id)
+      return opened
     }
-    return { ...after, version: before.version + 1 }
+    const { session } = opened
+    const isOver = now() >= session.expiresAt ? 'absolute' : now() - session.lastSeenAt >= times.idle ? 'idle' : false
+    if (isOver === false) return opened
+    await end(session, isOver)
+    // The provider's own session would otherwise log the person in again without a question.
+    void revoke(session)
+    return { over: isOver }
   }
 
-  const refresh = async (session: Session, rejected: string | undefined): Promise<Session> => {
-    // Somebody else may have been first: another replica, or a request before this one.
-    const current = await load(session)
-    if ('over' in current) throw loginRequired('ended')
-    if (!needsRefresh(current, rejected)) return current
-    const { refreshToken } = current.tokens
-    if (refreshToken === undefined) {
+  const needsRefresh = ({ tokens, issuedAt }: Session, rejected: string | undefined): boolean =>
+    tokens.accessToken === rejected || now() >= renewalOf(issuedAt, tokens.expiresAt)
+
+  const refreshed = async (session: Session, rejected: string | undefined): Promise<Session> => {
+    if (session.tokens.refreshToken === undefined) {
       // Without a refresh token the session lasts as long as its access token.
-      if (now() < current.tokens.expiresAt && rejected === undefined) return current
-      await register.endRecord(current.id, 'ended')
+      if (now() < session.tokens.expiresAt && rejected === undefined) return session
+      await register.endRecord(session.id, 'ended')
       throw loginRequired('ended')
     }
-    const asked = now()
-    let tokens: Tokens
     try {
-      tokens = await provider.refresh(refreshToken, current.person.sub)
+      const result = await refresh.run(session, latest => needsRefresh(latest, rejected))
+      if ('session' in result) return result.session
+      toldOver(session.id)
+      throw loginRequired(result.over)
     } catch (error) {
-      if (!(error instanceof ProviderError) || error.kind !== 'grant') {
-        refreshes.inc({ outcome: error instanceof ProviderError ? error.kind : 'failed' })
-        throw error
-      }
-      refreshes.inc({ outcome: 'grant' })
-      const latest = await load(session)
-      if (!('over' in latest) && latest.version !== current.version) return latest
-      logger.info('session ended: its refresh token is no longer good')
-      await register.endRecord(current.id, 'ended')
-      throw loginRequired('ended')
+      notBefore.set(session.id, now() + retryAfter)
+      if (notBefore.size > remembered) notBefore.clear()
+      throw error
     }
-    refreshes.inc({ outcome: 'refreshed' })
-    return save(current, {
-      ...current,
-      issuedAt: asked,
-      tokens: { ...current.tokens, ...tokens },
-    })
   }
-
-  const needsRefresh = (session: Session, rejected: string | undefined): boolean =>
-    session.tokens.accessToken === rejected || now() >= renewalOf(session.issuedAt, session.tokens.expiresAt)
 
   return {
     async begin({ tokens, person, device }, replaces) {
@@ -234,26 +203,21 @@ export function createSessions(options: SessionsOptions): Sessions {
       const expiresAt = person.authTime + times.absolute
       const record: SessionRecord = { person, tokens, issuedAt: at, createdAt: at, expiresAt }
       if (replaces !== undefined) await register.endRecord(replaces, 'ended')
-      const content = { sealed: sealRecord(record, identity), device, owner: person, authTime: person.authTime }
+      const content = { sealed: sealRecord(record, identity, keys), device, owner: person, authTime: person.authTime }
       if (!(await register.enter(identity.id, content, { now: at, idle: times.idle, expiresAt }))) return 'again'
       begun.inc()
       return { cookie }
     },
 
-    cached: () => undefined,
+    cached: cache.get,
 
     async find(cookie) {
       if (cookie === undefined) return { over: 'none' }
+      const session = cache.get(cookie)
+      if (session !== undefined) return { session }
       const identity = identityOf(cookie)
       if (identity === undefined) return { over: 'none' }
-      const session = await load(identity)
-      if ('over' in session) return session
-      const reason = reasonOf(session)
-      if (reason === undefined) return { session }
-      await end(session, reason)
-      // The provider's own session would otherwise log the person in again without a question.
-      void revoke(session)
-      return { over: reason }
+      return cache.load(cookie, identity.id, () => lookUp(identity))
     },
 
     async isAlive(id, expiresAt) {
@@ -262,23 +226,23 @@ export function createSessions(options: SessionsOptions): Sessions {
       return found !== undefined && !('endedBy' in found) && now() - (found.lastSeenAt ?? 0) < times.idle
     },
 
-    async touch(session) {
-      if (now() - session.lastSeenAt < touchEvery) return
-      await store.touch(session.id, now(), times.idle)
+    async touch({ id, lastSeenAt }) {
+      if (now() - lastSeenAt < touchEvery) return
+      await touches(id, async () => {
+        const at = now()
+        await store.touch(id, at, times.idle)
+        cache.touch(id, at)
+      })
     },
 
     async fresh(session, rejected) {
       if (!needsRefresh(session, rejected)) return session
       const isUsable = now() < session.tokens.expiresAt && session.tokens.accessToken !== rejected
       if (isUsable && now() < (notBefore.get(session.id) ?? 0)) return session
-      const refreshed = flight(session.id, () => refresh(session, rejected)).catch(error => {
-        notBefore.set(session.id, now() + retryAfter)
-        if (notBefore.size > 10_000) notBefore.clear()
-        throw error
-      })
-      if (!isUsable) return refreshed
+      const renewing = refreshed(session, rejected)
+      if (!isUsable) return renewing
       // The old token is good for a while: nobody waits for the new one, and a failure shows only in the log.
-      refreshed.catch(err => logger.warn({ err }, 'refresh failed while the token is still valid'))
+      renewing.catch(err => logger.warn({ err }, 'refresh failed while the token is still valid'))
       return session
     },
 
@@ -289,14 +253,8 @@ export function createSessions(options: SessionsOptions): Sessions {
     areOf: register.areOf,
     endBy: group => register.endAll(group, 'revoked'),
     revoke,
-    onEnd: listener => void listeners.push(listener),
+    onEnd: listener => void endListeners.push(listener),
+    onChange: listener => void changeListeners.push(listener),
+    isHearing,
   }
 }
-
-const recordOf = ({ person, tokens, issuedAt, createdAt, expiresAt }: SessionRecord): SessionRecord => ({
-  person,
-  tokens,
-  issuedAt,
-  createdAt,
-  expiresAt,
-})

@@ -15,8 +15,10 @@ export type Streams = {
   sweep(): Promise<void>
 }
 
-/** ms between two looks: what a stream may outlive its idle or absolute end, or a logout in another process. */
+/** ms between two looks at all sessions: what a stream may outlive its idle or absolute end. */
 const sweepEvery = 5_000
+/** The same while changes by other processes are not heard: what it may then outlive a logout there. */
+const sweepBlindEvery = 500
 
 export function createStreams(options: { sessions: Sessions; logger: Logger; metrics: Metrics }): Streams {
   const { sessions, logger } = options
@@ -31,20 +33,32 @@ export function createStreams(options: { sessions: Sessions; logger: Logger; met
     for (const stream of bySession.get(id) ?? []) stream.close(farewell)
   }
 
-  const sweep = async (): Promise<void> => {
-    for (const [id, streams] of [...bySession]) {
-      const [first] = streams
-      if (first === undefined) continue
-      try {
-        if (!(await sessions.isAlive(id, first.expiresAt))) closeStreams(id, false)
-      } catch (err) {
-        // The store is away: that ends nobody's session.
-        logger.debug({ err }, 'streams not checked')
-        return
-      }
+  /** @returns false when the store cannot say: that ends nobody's session */
+  const check = async (id: string): Promise<boolean> => {
+    const [first] = bySession.get(id) ?? []
+    if (first === undefined) return true
+    try {
+      if (!(await sessions.isAlive(id, first.expiresAt))) closeStreams(id, false)
+      return true
+    } catch (err) {
+      logger.debug({ err }, 'streams not checked')
+      return false
     }
   }
-  const timer = setInterval(() => void sweep(), sweepEvery)
+  const sweep = async (): Promise<void> => {
+    for (const id of [...bySession.keys()]) if (!(await check(id))) return
+  }
+  // A logout in another process is heard as a change of the record.
+  sessions.onChange(id => {
+    if (bySession.has(id)) void check(id)
+  })
+  let elapsed = 0
+  const timer = setInterval(() => {
+    elapsed += sweepBlindEvery
+    if (sessions.isHearing() && elapsed < sweepEvery) return
+    elapsed = 0
+    void sweep()
+  }, sweepBlindEvery)
   timer.unref()
 
   return {
