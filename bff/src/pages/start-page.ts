@@ -27,15 +27,21 @@ export default async function startPage(
     }
     const { session } = found
     const { name, email } = session.person
+    const listed = await sessions.list(session.person.sub)
+    const items = listed.toSorted((one, other) => Number(other.id === session.id) - Number(one.id === session.id))
     return pages.send(reply, 200, {
       title: `Signed in as ${name}`,
       wide: true,
       body: html`${email === undefined ? undefined : html`<p class="muted">${email}</p>`}
 <h2>Your sessions</h2>
-${list(await sessions.list(session.person.sub), session, now())}
+${list(items, session, now())}
 <div class="actions">
 <form method="post" action="/oauth2/sign_out"><button class="action">Sign out</button></form>
-<form method="post" action="/oauth2/sessions/end_others"><button class="action quiet">Sign out everywhere else</button></form>
+${
+  items.length > 1
+    ? html`<form method="post" action="/oauth2/sessions/end_others"><button class="action quiet">Sign out everywhere else</button></form>`
+    : undefined
+}
 </div>`,
     })
   })

@@ -53,8 +53,16 @@ main {
   padding: 2.25rem 2.25rem 2.5rem;
   background: var(--card);
   border: 1px solid var(--line);
-  border-top: 4px solid var(--accent);
   border-radius: 0.875rem;
+  position: relative;
+  overflow: hidden;
+}
+main::before {
+  content: "";
+  position: absolute;
+  inset: 0 0 auto;
+  height: 4px;
+  background: var(--accent);
 }
 main.wide { max-width: 44rem; }
 h1 { margin: 0 0 0.75rem; font-size: 1.625rem; line-height: 1.25; letter-spacing: -0.01em; text-wrap: balance; }

@@ -11,6 +11,7 @@ const dateLocale: string = (() => {
 
 const times = new Intl.DateTimeFormat(dateLocale, { hour: 'numeric', minute: '2-digit' })
 const exactTimes = new Intl.DateTimeFormat(dateLocale, { dateStyle: 'long', timeStyle: 'medium' })
+const shortTimes = new Intl.DateTimeFormat(dateLocale, { dateStyle: 'medium', timeStyle: 'short' })
 const days = new Intl.DateTimeFormat(dateLocale, { weekday: 'long', day: 'numeric', month: 'long' })
 const daysOfYear = new Intl.DateTimeFormat(dateLocale, {
   weekday: 'long',
@@ -22,6 +23,7 @@ const regions = new Intl.DisplayNames(['en'], { type: 'region', fallback: 'code'
 
 export const formatTime = (at: string | number): string => times.format(new Date(at))
 export const formatExactTime = (at: string | number): string => exactTimes.format(new Date(at))
+export const formatShortTime = (at: string | number): string => shortTimes.format(new Date(at))
 export const formatRegion = (country: string): string => regions.of(country) ?? country
 
 /** The year is named only when it is not this one. */

@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { formatDistance, formatExactTime } from '../locale.ts'
+import { formatDistance, formatShortTime } from '../locale.ts'
 import { useNow } from '../now.ts'
 import { endOtherSessions, endSession, type OwnSession, ownSessions } from '../own-sessions.ts'
 import { Refusal } from '../refusal.ts'
@@ -15,6 +15,7 @@ type Question = OwnSession | 'others'
 /** Everywhere the person is signed in, with the means to end what is not theirs any more. */
 export function SessionList() {
   const heading = useRef<HTMLHeadingElement>(null)
+  const hasEnded = useRef(false)
   const [question, setQuestion] = useState<Question>()
   const [said, setSaid] = useState('')
   useEffect(() => {
@@ -39,9 +40,15 @@ export function SessionList() {
       })
       setSaid(`The session on ${asked.device} was ended.`)
     }
+    hasEnded.current = true
     await ownSessions.refresh()
-    // The button that was pressed is gone; the focus stays near it.
-    heading.current?.focus()
+  }
+
+  function close(): void {
+    setQuestion(undefined)
+    // The button that was pressed is gone; the focus stays near it. While the dialog is open it cannot leave it.
+    if (hasEnded.current) heading.current?.focus()
+    hasEnded.current = false
   }
 
   return (
@@ -80,14 +87,14 @@ export function SessionList() {
         <ConfirmDialog
           title={question === 'others' ? 'Sign out everywhere else?' : `End the session on ${question.device}?`}
           confirm={question === 'others' ? 'Sign out everywhere else' : 'End session'}
-          cancel="Keep"
+          cancel="Cancel"
           onConfirm={() => end(question)}
-          onClose={() => setQuestion(undefined)}
+          onClose={close}
         >
           <p>
             {question === 'others'
               ? `${others.length === 1 ? 'One other session ends' : `${others.length} other sessions end`} at once. You stay signed in here.`
-              : `It was begun ${formatExactTime(question.createdAt)} and ends at once; whoever uses it sees the sign-in page.`}
+              : `It was begun ${formatShortTime(question.createdAt)} and ends at once; whoever uses it sees the sign-in page.`}
           </p>
         </ConfirmDialog>
       )}
@@ -118,7 +125,7 @@ function Row({ item, onEnd }: { item: OwnSession; onEnd: () => void }) {
           End
           <span class="visually-hidden">
             {' '}
-            the session on {device}, signed in {formatExactTime(createdAt)}
+            the session on {device}, signed in {formatShortTime(createdAt)}
           </span>
         </button>
       )}
@@ -126,11 +133,11 @@ function Row({ item, onEnd }: { item: OwnSession; onEnd: () => void }) {
   )
 }
 
-/** Both: how long ago, and exactly when. What has happened is not in the future, whatever two clocks say. */
+/** Both: how long ago, and when. What has happened is not in the future, whatever two clocks say. */
 function Moment({ at, clock }: { at: string; clock: number }) {
   return (
     <time dateTime={at}>
-      {formatDistance(at, Math.max(clock, Date.parse(at)))}, {formatExactTime(at)}
+      {formatDistance(at, Math.max(clock, Date.parse(at)))} ({formatShortTime(at)})
     </time>
   )
 }
