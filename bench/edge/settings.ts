@@ -1,8 +1,8 @@
 import { createClient } from 'redis'
-import { type BffConfig, defaults } from '../../bff/src/config/config.ts'
+import type { BffConfig } from '../../bff/src/config/config.ts'
+import { brandDefaults, defaults, upstreamDefaults } from '../../bff/src/config/options.ts'
 import { providerDefaults } from '../../bff/src/provider/oidc.ts'
 import { defaultLimits } from '../../bff/src/proxy/limits.ts'
-import { bankUpstreams } from '../../bff/src/proxy/upstreams.ts'
 import { readSealingKeys } from '../../bff/src/sessions/seal.ts'
 
 /** What the processes of one run share. */
@@ -33,7 +33,17 @@ export const edgeConfig = (settings: EdgeSettings): BffConfig => ({
   },
   sessionKeys: readSealingKeys(settings.sessionKeyFile),
   redis: { url: settings.redis },
-  upstreams: bankUpstreams({ payment: settings.upstream }),
+  upstreams: [
+    {
+      ...upstreamDefaults,
+      name: 'payment',
+      prefix: '/api/payments',
+      origin: settings.upstream,
+      token: 'exchange',
+      audience: 'payment-service',
+      scope: 'payment-api',
+    },
+  ],
   limits: {
     ...defaultLimits,
     perSession: unlimited,
@@ -41,7 +51,7 @@ export const edgeConfig = (settings: EdgeSettings): BffConfig => ({
     perAddressInAll: unlimited,
     concurrentRequests: 10_000,
   },
-  webRoot: undefined,
+  brand: { ...brandDefaults, name: 'Banking Local' },
 })
 
 const unlimited = { perSecond: 1_000_000, burst: 1_000_000 }

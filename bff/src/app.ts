@@ -124,11 +124,11 @@ export async function buildApp(
   await app.register(signIn, { sessions, pages, publicOrigin, breaker })
   await app.register(callback, { login, sessions, provider, pages, events, absolute: config.session.absolute, now })
   await app.register(userinfo, { idle: config.session.idle })
-  await app.register(signOut, { sessions, provider, pages, hasWebApp: config.webRoot !== undefined, publicOrigin })
+  await app.register(signOut, { sessions, provider, pages, hasWebApp: config.web !== undefined, publicOrigin })
   await app.register(ownSessions, { sessions })
   await app.register(backchannelLogout, { sessions, provider, redis, events, now })
   if (keys !== undefined) await app.register(jwks, { keys })
-  const { upstreams, webRoot } = config
+  const { upstreams, web } = config
   await app.register(proxy, {
     admission,
     upstreams,
@@ -140,7 +140,7 @@ export async function buildApp(
     metrics,
     headers,
   })
-  if (webRoot !== undefined) await app.register(webApp, { root: webRoot, pages })
+  if (web !== undefined) await app.register(webApp, { ...web, pages })
   else if (upstreams.every(({ prefix }) => prefix !== '/')) await app.register(startPage, { sessions, pages, now })
   // Before the server waits for its connections: an open stream would hold it for ever.
   app.addHook('preClose', async () => streams.closeAll())

@@ -1,7 +1,8 @@
-import { ConfigError, start } from '@banking/config'
+import { start } from '@banking/config'
 import { serve } from '@banking/http'
 import { createLogger, createMetrics } from '@banking/telemetry'
 import { buildApp } from './app.ts'
+import { readCommand, summary } from './config/command.ts'
 import { readConfig } from './config/config.ts'
 import { loggedEvents } from './events/events.ts'
 import { buildInternal } from './internal.ts'
@@ -10,12 +11,13 @@ import { createProvider } from './provider/oidc.ts'
 import { connectRedis } from './redis.ts'
 
 await start(async () => {
-  const config = readConfig(process.env)
+  const command = await readCommand(process.argv.slice(2), process.env)
+  if (command.run === 'print') return void process.stdout.write(command.text)
+  const config = await readConfig(command.file, process.env)
+  if (command.run === 'check') return void process.stdout.write(summary(command.file, config))
   const logger = createLogger({ name: 'bff', level: config.logLevel })
   const metrics = createMetrics('bff')
-  const authentication = await readClientAuthentication(config.provider.credential, logger).catch(error => {
-    throw new ConfigError([`CLIENT_KEY_FILE cannot be used: ${(error as Error).message}`])
-  })
+  const authentication = await readClientAuthentication(config.provider.credential, logger)
   const redis = connectRedis({ ...config.redis, logger, metrics })
   const provider = createProvider({
     ...config.provider,

@@ -1,115 +1,520 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import { app, apps, audienceOf, scopeOf, topicOf } from '@banking/contracts'
 import { parts } from '@banking/testkit'
 import t, { type Test } from 'tap'
 import { readConfig } from '../src/config/config.ts'
+import { editorSchema, reference } from '../src/config/reference.ts'
 import { writeClientKeys } from './edge.ts'
 
+const bff = join(import.meta.dirname, '..')
 const key = () => randomBytes(32).toString('base64url')
 
-async function environment(t: Test): Promise<Record<string, string>> {
-  const folder = mkdtempSync(join(tmpdir(), 'bff-'))
-  t.teardown(() => rmSync(folder, { recursive: true }))
-  await writeClientKeys(join(folder, 'client.json'), ['c1'])
-  writeFileSync(join(folder, 'session.json'), JSON.stringify({ current: 'a', keys: { a: key(), b: key() } }))
-  return {
-    PUBLIC_ORIGIN: 'https://bank.example',
-    ISSUER: 'https://id.bank.example/realms/banking',
-    CLIENT_ID: 'banking-web-app',
-    CLIENT_KEY_FILE: join(folder, 'client.json'),
-    SESSION_KEY_FILE: join(folder, 'session.json'),
-    REDIS_URL: 'redis://127.0.0.1:6379',
-    UPSTREAM_PAYMENT: 'http://payment.banking.svc:3030',
+/** The smallest file, one option a line. */
+const smallest = `publicOrigin: https://edge.example
+provider:
+  issuer: https://id.example
+  clientId: edge
+  secretFile: secret
+redis:
+  url: redis://127.0.0.1:6379
+session:
+  keyFile: session.json
+upstreams:
+  - path: /api
+    url: http://127.0.0.1:4000
+    token: session
+`
+
+/** A folder with the files that {@link smallest} names; messages name the file as `edge.yaml`. */
+async function folder(t: Test) {
+  const path = mkdtempSync(join(tmpdir(), 'bff-'))
+  t.teardown(() => rmSync(path, { recursive: true }))
+  const write = (name: string, content: unknown, mode = 0o600): string => {
+    const file = join(path, name)
+    writeFileSync(file, typeof content === 'string' ? content : JSON.stringify(content))
+    chmodSync(file, mode)
+    return file
   }
+  await writeClientKeys(join(path, 'client.json'), ['c1'])
+  chmodSync(join(path, 'client.json'), 0o600)
+  write('session.json', { current: 'a', keys: { a: key(), b: key() } })
+  write('secret', 'a secret of the client\n')
+  const read = (content: string, env: NodeJS.ProcessEnv = {}) => readConfig(write('edge.yaml', content, 0o644), env)
+  /** What is wrong with a file, one line each. */
+  const problems = async (content: string, env: NodeJS.ProcessEnv = {}): Promise<string[]> => {
+    try {
+      await read(content, env)
+      return []
+    } catch (error) {
+      const [head, ...lines] = (error as Error).message
+        .replaceAll(`${path}/`, '')
+        .replaceAll(path, '<folder>')
+        .split('\n')
+      if (head !== 'The configuration is not usable:') throw error
+      return lines.map(line => line.replace(/^ {2}- /, ''))
+    }
+  }
+  return { path, write, read, problems }
 }
 
-t.test('reads the environment into one object', async t => {
-  const config = readConfig({ ...(await environment(t)), UPSTREAM_LOAN: 'http://127.0.0.1:3020' })
+t.test('reads the smallest file, with safe defaults for all else', async t => {
+  const { read, path } = await folder(t)
+  const config = await read(smallest)
   t.match(config, {
+    host: '127.0.0.1',
     port: 3000,
-    publicOrigin: 'https://bank.example',
-    provider: { issuer: 'https://id.bank.example/realms/banking', scope: 'openid' },
-    session: { idle: 900_000, absolute: 28_800_000 },
+    healthPort: 4000,
+    publicOrigin: 'https://edge.example',
+    provider: {
+      issuer: 'https://id.example',
+      scope: 'openid',
+      credential: { method: 'client_secret_basic', secretFile: join(path, 'secret') },
+    },
+    session: { idle: 900_000, absolute: 28_800_000, perUser: 10 },
+    cookie: { name: '__Host-session', sameSite: 'strict' },
+    redis: { url: 'redis://127.0.0.1:6379' },
+    upstreams: [
+      {
+        name: 'api',
+        prefix: '/api',
+        origin: 'http://127.0.0.1:4000',
+        kind: 'api',
+        token: 'session',
+        timeout: 10_000,
+        bodyLimit: 1_048_576,
+      },
+    ],
+    trustedProxies: [],
+    brand: { name: 'edge.example' },
   })
-  t.same(config.upstreams.map(({ prefix, audience, scope }) => [prefix, audience, scope]).sort(), [
-    ['/api/loans', 'loan-service', 'loan-api'],
-    ['/api/payments', 'payment-service', 'payment-api'],
-  ])
+  t.same(
+    [config.web, config.internal, config.events],
+    [undefined, undefined, undefined],
+    'what was not asked for is not there',
+  )
   t.ok(Object.isFrozen(config))
 })
 
-t.test('allows plain HTTP on loopback, as development has it', async t => {
-  const env = await environment(t)
-  for (const host of ['localhost', '127.0.0.1', '127.1.2.3', '[::1]'])
-    readConfig({ ...env, PUBLIC_ORIGIN: `http://${host}:3000`, ISSUER: `http://${host}:8180/realms/banking` })
-  t.pass('all of them')
+t.test('the bank’s own set-up is such a file, and says the same as the rest of the bank', async t => {
+  const { path } = await folder(t)
+  const config = await readConfig(join(bff, 'bank.yaml'), {
+    PUBLIC_ORIGIN: 'http://localhost:3000',
+    ISSUER: 'http://localhost:8180/realms/banking',
+    CLIENT_KEY_FILE: join(path, 'client.json'),
+    SESSION_KEY_FILE: join(path, 'session.json'),
+    REDIS_URL: 'redis://127.0.0.1:6379',
+    KAFKA_BROKERS: '127.0.0.1:9092',
+    ...Object.fromEntries(apps.map(({ name, port }) => [`UPSTREAM_${name.toUpperCase()}`, `http://127.0.0.1:${port}`])),
+  })
+  t.match(config.provider, { scope: 'openid', pushedRequests: 'required', idTokenAlgorithms: ['ES256'] })
+  t.match(config.session, { idle: 900_000, absolute: 28_800_000 })
+  t.equal(config.events?.topic, topicOf('bff'))
+  for (const { name, prefix, token, audience, scope } of config.upstreams) {
+    const { name: known, path: known_path } = app(name as 'payment')
+    t.same([name, prefix, token, audience, scope], [known, known_path, 'exchange', audienceOf(known), scopeOf(known)])
+  }
+  t.ok(config.upstreams.length >= 3)
 })
 
-t.test('refuses what would be unsafe or cannot work, by name and with the remedy', async t => {
-  const env = await environment(t)
-  const folder = env['SESSION_KEY_FILE'] as string
-  const keys = (content: unknown): string => {
-    const file = `${folder}.${randomBytes(4).toString('hex')}`
-    writeFileSync(file, typeof content === 'string' ? content : JSON.stringify(content))
-    return file
+/** Each change of {@link smallest} and the only line that is said about it. */
+const wrong: [name: string, change: (file: string) => string, said: string][] = [
+  [
+    'http beyond loopback for the issuer',
+    file => file.replace('https://id.example', 'http://id.example'),
+    'edge.yaml:3:11 provider.issuer uses http beyond this machine. Tokens and cookies would cross the network in the clear, and anybody on the way could put in their own keys. Use https; http is for localhost, 127.0.0.1 and [::1] only.',
+  ],
+  [
+    'a host that looks like loopback',
+    file => file.replace('https://id.example', 'http://127.0.0.1.evil.example'),
+    'edge.yaml:3:11 provider.issuer uses http beyond this machine. Tokens and cookies would cross the network in the clear, and anybody on the way could put in their own keys. Use https; http is for localhost, 127.0.0.1 and [::1] only.',
+  ],
+  [
+    'http beyond loopback for browsers',
+    file => file.replace('https://edge.example', 'http://edge.example'),
+    'edge.yaml:1:15 publicOrigin uses http beyond this machine. Tokens and cookies would cross the network in the clear, and anybody on the way could put in their own keys. Use https; http is for localhost, 127.0.0.1 and [::1] only.',
+  ],
+  [
+    'a path behind the origin',
+    file => file.replace('https://edge.example', 'https://edge.example/'),
+    'edge.yaml:1:15 publicOrigin is more than scheme, host and port. Addresses are made by putting paths behind it. Write https://edge.example.',
+  ],
+  [
+    'a pattern as the origin',
+    file => file.replace('https://edge.example', 'https://*.example'),
+    'edge.yaml:1:15 publicOrigin is a pattern. Whoever matches it would be trusted. Name one host.',
+  ],
+  [
+    'a user in the issuer',
+    file => file.replace('https://id.example', 'https://user:secret@id.example'),
+    'edge.yaml:3:11 provider.issuer has a user, query or fragment. It names a server, not a request. Write for example https://id.bank.example/realms/banking.',
+  ],
+  [
+    'an option in another spelling',
+    file => file.replace('clientId', 'client_id'),
+    'edge.yaml:4:3 provider.client_id is not an option. What is not known has no effect. Did you mean clientId.',
+  ],
+  [
+    'an option in the wrong group',
+    file => `${file}issuer: https://id.example\n`,
+    'edge.yaml:14:1 issuer is not an option. What is not known has no effect. It belongs below provider.',
+  ],
+  [
+    'an option that nothing is like',
+    file => file.replace('  url: redis', '  frobnicate: 1\n  url: redis'),
+    'edge.yaml:7:3 redis.frobnicate is not an option. What is not known has no effect. Here can be: url, sentinel, username, passwordFile, tls, database.',
+  ],
+  [
+    'a secret in the file',
+    file => file.replace('  secretFile: secret', '  secretFile: secret\n  clientSecret: hunter2'),
+    'edge.yaml:6:3 provider.clientSecret is not an option. Secrets in configuration end up in repositories, logs and process lists. Write the secret into a file that only the edge may read, and its path here as secretFile.',
+  ],
+  [
+    'a password in the URL of Redis',
+    file => file.replace('redis://', 'redis://:hunter2@'),
+    'edge.yaml:7:8 redis.url has a password in it. Secrets in configuration end up in repositories, logs and process lists. Write the password into a file and name it in redis.passwordFile; the user goes into redis.username.',
+  ],
+  [
+    'the secret where its file belongs',
+    file => file.replace('secretFile: secret', 'secretFile: hunter2'),
+    'edge.yaml:5:15 provider.secretFile names a file that cannot be read (ENOENT). Relative paths begin at <folder>. Give the path of a file that the edge may read.',
+  ],
+  [
+    'a key twice',
+    file => file.replace('  clientId: edge', '  clientId: edge\n  clientId: other'),
+    'edge.yaml:5:3 provider.clientId is there twice. Only one of them would count. Keep one of them.',
+  ],
+  [
+    'a tab',
+    file => file.replace('  clientId', '\tclientId'),
+    'edge.yaml:4:1 the file has a tab here. YAML indents with spaces alone. Replace it with spaces.',
+  ],
+  [
+    'a number where text belongs',
+    file => file.replace('clientId: edge', 'clientId: 42'),
+    'edge.yaml:4:13 provider.clientId is not text. YAML reads it as a number or a switch. Put it in quotes, or write the unit behind the number.',
+  ],
+  [
+    'a number that is not whole',
+    file => `${file}listen:\n  port: 3000.5\n`,
+    'edge.yaml:15:9 listen.port is not a whole number. Nothing else can be counted with. Write for example 3000, without quotes.',
+  ],
+  [
+    'a port that no machine has',
+    file => `${file}listen: {port: 70000}\n`,
+    'edge.yaml:14:16 listen.port is out of its range, 0 to 65535. Beyond it nothing would work as it should. Write a number from 0 to 65535.',
+  ],
+  [
+    'health on the public port',
+    file => `${file}listen: {port: 4000}\n`,
+    'edge.yaml:14:1 listen.healthPort is listen.port too. What is for the inside would be public. Choose another port.',
+  ],
+  [
+    'text where a group belongs',
+    file => file.replace('redis:\n  url: redis://127.0.0.1:6379', 'redis: redis://127.0.0.1:6379'),
+    'edge.yaml:6:1 redis is not a group of options. Its options have names. Write url: … indented below it.',
+  ],
+  [
+    'one upstream without its dash',
+    file => file.replace('  - path: /api\n', '    path: /api\n'),
+    'edge.yaml:11:5 upstreams is not a list. There may be several. Put each of them on a line of its own, with - before it.',
+  ],
+  [
+    'no issuer',
+    file => file.replace('  issuer: https://id.example\n', ''),
+    'edge.yaml:2:1 provider.issuer is missing. Its issuer identifier, compared character by character; https, or http on loopback. Write issuer: https://id.bank.example/realms/banking.',
+  ],
+  [
+    'neither secret nor key',
+    file => file.replace('  secretFile: secret\n', ''),
+    'edge.yaml:2:1 provider.secretFile is missing, and keyFile too. The provider must know that it is the edge who asks. Write secretFile: and the path of a file with the client’s secret, or keyFile:.',
+  ],
+  [
+    'a secret and a key',
+    file => file.replace('  secretFile: secret', '  keyFile: client.json\n  secretFile: secret'),
+    'edge.yaml:6:15 provider.secretFile stands beside keyFile. The edge proves who it is in one way. Keep keyFile if the provider takes private_key_jwt, else secretFile.',
+  ],
+  [
+    'an authentication that its file does not fit',
+    file => file.replace('  secretFile', '  authentication: private_key_jwt\n  secretFile'),
+    'edge.yaml:5:19 provider.authentication goes with keyFile. There is a secretFile. Name a keyFile, or remove authentication.',
+  ],
+  [
+    'a scope without openid',
+    file => file.replace('  clientId', '  scope: profile email\n  clientId'),
+    'edge.yaml:4:10 provider.scope lacks openid. Without it the provider does not say who logged in. Write openid profile email.',
+  ],
+  [
+    'no placeholder’s value',
+    file => file.replace('clientId: edge', `clientId: \${CLIENT}`),
+    `edge.yaml:4:13 provider.clientId needs the environment variable CLIENT, which is not set. It has no default. Set CLIENT, or write \${CLIENT:-default}.`,
+  ],
+  [
+    'a placeholder without an end',
+    file => file.replace('clientId: edge', `clientId: \${CLIENT`),
+    `edge.yaml:4:13 provider.clientId has a placeholder that cannot be read. It would be taken as it stands. Write \${NAME} or \${NAME:-default}.`,
+  ],
+  [
+    'an unsafe cookie name',
+    file => `${file}cookie:\n  name: session\n`,
+    'edge.yaml:15:9 cookie.name does not begin with __Host-. Without the prefix another host of the same domain can set the session of a browser, and a network without TLS can too. Write __Host-session.',
+  ],
+  [
+    'a cookie name that logins have',
+    file => `${file}cookie:\n  name: __Host-login-x\n`,
+    'edge.yaml:15:9 cookie.name is the name of the cookies of logins under way. One would overwrite the other. Choose another name.',
+  ],
+  [
+    'a cookie for every site',
+    file => `${file}cookie:\n  sameSite: none\n`,
+    'edge.yaml:15:13 cookie.sameSite is none of strict, lax. With none every site on the web could make requests in a person’s name. Write strict or lax.',
+  ],
+  [
+    'an idle time beyond the whole',
+    file => file.replace('  keyFile', '  idle: 9h\n  keyFile'),
+    'edge.yaml:9:9 session.idle is longer than session.absolute, 8h. A session would end before it was ever idle. Write at most 8h, or a longer session.absolute.',
+  ],
+  [
+    'a duration without its unit',
+    file => file.replace('  keyFile', '  idle: "900"\n  keyFile'),
+    'edge.yaml:9:9 session.idle is not a whole number with its unit. Without the unit nobody could tell what it means. Write for example 15m; units are ms, s, m, h, d.',
+  ],
+  [
+    'an absurd duration',
+    file => file.replace('  keyFile', '  absolute: 9999d\n  keyFile'),
+    'edge.yaml:9:13 session.absolute is out of its range, 1m to 365d. Beyond it nothing would work as it should. Write a value from 1m to 365d.',
+  ],
+  [
+    'a session of no time',
+    file => file.replace('  keyFile', '  idle: 0s\n  keyFile'),
+    'edge.yaml:9:9 session.idle is out of its range, 1m to 30d. Beyond it nothing would work as it should. Write a value from 1m to 30d.',
+  ],
+  [
+    'the edge’s own path as an upstream’s',
+    file => file.replace('path: /api', 'path: /oauth2'),
+    'edge.yaml:11:11 upstreams[0].path is the edge’s own. Logins would go to a service. Choose a path outside /oauth2.',
+  ],
+  [
+    'a path that is not canonical',
+    file => file.replace('path: /api', 'path: /api/'),
+    'edge.yaml:11:11 upstreams[0].path is not a canonical path. Two servers could read it in two ways. Write for example /api/orders: it begins with /, has no / at its end, and only letters, digits, - . _ ~ between.',
+  ],
+  [
+    'one path twice',
+    file => `${file}  - path: /api\n    url: http://127.0.0.1:4001\n    token: none\n`,
+    'edge.yaml:14:11 upstreams[1].path is another upstream’s too. Only one of them would ever be asked. Give each upstream a path of its own.',
+  ],
+  [
+    'paths that overlap',
+    file => `${file}  - path: /api/orders\n    url: http://127.0.0.1:4001\n    token: none\n`,
+    'edge.yaml:14:11 upstreams[1].path overlaps /api. What goes where would depend on the order. Choose paths of which none is below another.',
+  ],
+  [
+    'an exchange for nobody',
+    file => file.replace('token: session', 'token: exchange'),
+    'edge.yaml:13:12 upstreams[0].token is exchange, and there is no audience. A token for nobody in particular opens everything. Name the audience that this service checks, or write token: session.',
+  ],
+  [
+    'an audience without an exchange',
+    file => `${file}    audience: orders\n`,
+    'edge.yaml:14:15 upstreams[0].audience goes with token: exchange. The token of the session is not made for one service. Write token: exchange, or remove it.',
+  ],
+  [
+    'no token chosen',
+    file => file.replace('    token: session\n', ''),
+    'edge.yaml:11:5 upstreams[0].token is missing. Which token it gets. `exchange`: one made for its audience alone (RFC 8693). `session`: the access token of the login. `none`: no Authorization header. Write token: session.',
+  ],
+  [
+    'an api at the root',
+    file => file.replace('path: /api', 'path: /'),
+    'edge.yaml:11:11 upstreams[0].path is / for an api. After the login people are led to /, which they could not open. Write a path such as /api, or kind: pages.',
+  ],
+  [
+    'pages at the root beside a web app',
+    file => `${file.replace('path: /api', 'path: /\n    kind: pages')}web:\n  root: .\n`,
+    'edge.yaml:11:11 upstreams[0].path is / beside a web app. Both would answer there. Choose another path, or remove web.',
+  ],
+  [
+    'a path of the web app',
+    file => `${file.replace('path: /api', 'path: /orders')}web:\n  root: .\n  paths: [/, '/orders/:id']\n`,
+    'edge.yaml:11:11 upstreams[0].path overlaps /orders/:id, a path of the web app. Both would answer there. Choose another path, or remove web.',
+  ],
+  [
+    'a URL with a path',
+    file => file.replace('http://127.0.0.1:4000', 'http://127.0.0.1:4000/base'),
+    'edge.yaml:12:10 upstreams[0].url is more than scheme, host and port. Addresses are made by putting paths behind it. Write http://127.0.0.1:4000.',
+  ],
+  [
+    'no upstream',
+    file => file.replace(/upstreams:.*/s, 'upstreams: []\n'),
+    'edge.yaml:10:12 upstreams is empty. At least one is needed. Write - path: /api, and below it url: and token:.',
+  ],
+  [
+    'two documents',
+    file => `${file}---\n${file}`,
+    'edge.yaml:14:1 the file has a second document here. Only one would count. Remove the line ---.',
+  ],
+  [
+    'a list',
+    () => '- a\n',
+    'edge.yaml:1:1 the file is not a group of options. Each option has a name. Begin with publicOrigin: https://….',
+  ],
+  [
+    'a size in words',
+    file => `${file}    bodyLimit: big\n`,
+    'edge.yaml:14:16 upstreams[0].bodyLimit is not a whole number with its unit. Without the unit nobody could tell what it means. Write for example 1MB; units are B, KB, MB, GB.',
+  ],
+]
+
+t.test('refuses what is unsafe or wrong with file, line, column, reason and remedy', async t => {
+  const { problems } = await folder(t)
+  for (const [name, change, said] of wrong) {
+    t.not(change(smallest), smallest, `${name}: the case changes something`)
+    t.same(await problems(change(smallest)), [said], name)
   }
-  const cases: [Record<string, string>, RegExp][] = [
-    [{ ISSUER: 'http://id.bank.example/realms/banking' }, /ISSUER uses http .* use https/],
-    [{ ISSUER: 'http://localhost.evil.example/' }, /ISSUER uses http/],
-    [{ ISSUER: 'http://127.0.0.1.evil.example/' }, /ISSUER uses http/],
-    [{ ISSUER: 'http://0.0.0.0:8180/' }, /ISSUER uses http/],
-    [{ ISSUER: 'not a url' }, /ISSUER is not a URL/],
-    [{ ISSUER: 'https://user:secret@id.bank.example/' }, /ISSUER must have no user/],
-    [{ ISSUER: 'ftp://id.bank.example/' }, /ISSUER must be an https URL/],
-    [{ ISSUER: '' }, /ISSUER is not set/],
-    [{ PUBLIC_ORIGIN: 'http://bank.example' }, /PUBLIC_ORIGIN uses http/],
-    [{ PUBLIC_ORIGIN: 'https://bank.example/' }, /PUBLIC_ORIGIN must be .*: write https:\/\/bank\.example$/m],
-    [{ PUBLIC_ORIGIN: 'https://bank.example/app' }, /PUBLIC_ORIGIN must be scheme, host and port alone/],
-    [{ PUBLIC_ORIGIN: 'https://*.bank.example' }, /PUBLIC_ORIGIN/],
-    [{ REDIS_URL: 'http://127.0.0.1' }, /REDIS_URL must be a redis: or rediss: URL/],
-    [{ UPSTREAM_PAYMENT: 'payment:3030' }, /UPSTREAM_PAYMENT must be an http or https URL/],
-    [{ UPSTREAM_PAYMENT: 'http://payment:3030/base' }, /UPSTREAM_PAYMENT must be .*: write http:\/\/payment:3030/],
-    [{ UPSTREAM_PAYMENT: '' }, /none of UPSTREAM_CUSTOMER.* is set/],
-    [{ PORT: '70000' }, /PORT must be <= 65535/],
-    [{ PORT: 'x' }, /PORT must be integer/],
-    [{ LOG_LEVEL: 'loud' }, /LOG_LEVEL/],
-    [{ SESSION_KEY_FILE: '/nowhere/at-all.json' }, /SESSION_KEY_FILE cannot be used: ENOENT/],
-    [{ SESSION_KEY_FILE: keys('{') }, /SESSION_KEY_FILE cannot be used/],
+})
+
+t.test('trusts no range of proxies that holds strangers', async t => {
+  const { problems, read } = await folder(t)
+  for (const range of [
+    '0.0.0.0/0',
+    '::/0',
+    '::ffff:0:0/96',
+    '::ffff:0.0.0.0/96',
+    '10.0.0.0/0',
+    '0.0.0.0/1',
+    '128.0.0.0/1',
+    '*',
+    '::/1',
+    'all',
+    '10.1.2.3/8',
+    'proxy.example',
+  ]) {
+    const [said = '', ...others] = await problems(`${smallest}trustedProxies:\n  - '${range}'\n`)
+    t.match(said, 'edge.yaml:15:5 trustedProxies[0] ', range)
+    t.equal(others.length, 0)
+  }
+  t.same((await read(`${smallest}trustedProxies: [10.0.0.0/8, 'fd00::/8', 192.0.2.7]\n`)).trustedProxies, [
+    '10.0.0.0/8',
+    'fd00::/8',
+    '192.0.2.7',
+  ])
+})
+
+t.test('says everything that is wrong at once, in the order of the file, and prints no value', async t => {
+  const { problems } = await folder(t)
+  const said = await problems(
+    smallest
+      .replace('https://edge.example', 'http://edge.example')
+      .replace('https://id.example', 'http://id.example')
+      .replace('redis://', 'x://:redis-password@')
+      .replace('token: session', 'tokn: session'),
+  )
+  t.same(
+    said.map(line => line.split(' ', 2).join(' ')),
     [
-      { SESSION_KEY_FILE: keys({ current: 'a', keys: { a: 'c2hvcnQ' } }) },
-      /key "a" is not 32 random bytes in base64url \(openssl/,
+      'edge.yaml:1:15 publicOrigin',
+      'edge.yaml:3:11 provider.issuer',
+      'edge.yaml:7:8 redis.url',
+      'edge.yaml:13:5 upstreams[0].tokn',
     ],
-    [{ SESSION_KEY_FILE: keys({ current: 'a', keys: { a: 'A'.repeat(43) } }) }, /key "a" is not random/],
-    [{ SESSION_KEY_FILE: keys({ current: 'b', keys: { a: key() } }) }, /"current" names none of its keys/],
-    [{ SESSION_KEY_FILE: keys({ current: 'a b', keys: { 'a b': key() } }) }, /a key id must be/],
-  ]
-  for (const [change, message] of cases)
-    t.throws(() => readConfig({ ...env, ...change }), { message }, JSON.stringify(change))
+  )
+  t.notMatch(said.join('\n'), 'redis-password')
 })
 
-t.test('says everything that is wrong at once and prints no value', async t => {
-  const env = await environment(t)
-  const secret = 'redis-password'
-  try {
-    readConfig({ ...env, ISSUER: 'http://a.example', PUBLIC_ORIGIN: 'http://b.example', REDIS_URL: `x://:${secret}@h` })
-    t.fail('it was accepted')
-  } catch (error) {
-    const { message } = error as Error
-    t.match(message, /ISSUER/)
-    t.match(message, /PUBLIC_ORIGIN/)
-    t.match(message, /REDIS_URL/)
-    t.notMatch(message, secret)
+t.test('refuses key files that others can read, or that hold no good keys, and quotes nothing of them', async t => {
+  const { write, problems } = await folder(t)
+  const good = { current: 'a', keys: { a: key() } }
+  const cases: [unknown, number, string][] = [
+    [good, 0o604, 'can be read or changed by every user of this machine'],
+    [good, 0o602, 'can be read or changed by every user of this machine'],
+    ['{"current": "SECRET', 0o600, 'names a file that cannot be used. It is not JSON'],
+    [{ current: 'a', keys: { a: 'U0VDUkVU' } }, 0o600, 'Key "a" is not 32 random bytes in base64url'],
+    [{ current: 'a', keys: { a: 'A'.repeat(43) } }, 0o600, 'Key "a" is not random'],
+    [{ current: 'b', keys: { a: key() } }, 0o600, '"current" names none of its keys'],
+    [{ current: 'a b', keys: { 'a b': key() } }, 0o600, 'A key id must be'],
+  ]
+  for (const [content, mode, said] of cases) {
+    write('session.json', content, mode)
+    const lines = await problems(smallest)
+    t.equal(lines.length, 1)
+    t.match(lines[0], `edge.yaml:9:12 session.keyFile`)
+    t.match(lines[0], said)
+    t.notMatch(lines[0], /SECRET|U0VDUkVU/)
   }
+  write('session.json', good, 0o640)
+  t.same(await problems(smallest), [], 'a group may read it: so does Kubernetes mount it')
+  write('secret', 'one\ntwo\n')
+  t.match(await problems(smallest), [
+    /^edge\.yaml:5:15 provider\.secretFile names a file that cannot be used\. It has more than one line/,
+  ])
+  write('client.json', { keys: [] })
+  t.match(await problems(smallest.replace('secretFile: secret', 'keyFile: client.json')), [
+    /^edge\.yaml:5:12 provider\.keyFile names a file that cannot be used/,
+  ])
+})
+
+t.test('puts the environment into values alone, and reads the type behind it', async t => {
+  const { read, problems } = await folder(t)
+  const file = smallest
+    .replace('clientId: edge', `clientId: "\${CLIENT}-\${STAGE:-test}"`)
+    .concat(`listen:\n  port: \${PORT:-8080}\n  drainDelay: \${DRAIN:-}\n`)
+  const config = await read(file, { CLIENT: 'shop: {a: 1} # no', PORT: '9090' })
+  t.equal(config.provider.clientId, 'shop: {a: 1} # no-test', 'it is text, whatever YAML would make of it')
+  t.equal(config.port, 9090)
+  t.equal(config.drainDelay, 5_000, 'empty is not set')
+  t.equal((await read(file, { CLIENT: 'x', PORT: '' })).port, 8080)
+  t.equal(
+    (await read(file, { CLIENT: `\${HOME}`, HOME: '/root' })).provider.clientId,
+    `\${HOME}-test`,
+    'a value is not read for more',
+  )
+  t.match(await problems(file, { CLIENT: 'x', PORT: '80a' }), ['edge.yaml:15:9 listen.port is not a whole number'])
+  t.match(await problems(file, { CLIENT: 'x\ny' }), ['provider.clientId has line breaks'])
+})
+
+t.test('takes JSON and plain HTTP on loopback, as development has it', async t => {
+  const { read } = await folder(t)
+  for (const host of ['localhost', '127.0.0.1', '127.1.2.3', '[::1]']) {
+    const json = {
+      publicOrigin: `http://${host}:3000`,
+      provider: { issuer: `http://${host}:8180/realms/banking`, clientId: 'edge', secretFile: 'secret' },
+      redis: { sentinel: { name: 'edge', nodes: ['r1:26379', '[::1]:26379'] }, passwordFile: 'secret' },
+      session: { keyFile: 'session.json' },
+      upstreams: [{ path: '/', kind: 'pages', url: 'http://127.0.0.1:1', token: 'none' }],
+    }
+    const config = await read(JSON.stringify(json, undefined, 2))
+    t.same(config.redis, {
+      sentinel: { name: 'edge', nodes: ['r1:26379', '[::1]:26379'] },
+      password: 'a secret of the client',
+    })
+  }
+})
+
+t.test('puts the user and the password of its file before Redis’s address', async t => {
+  const { read, write } = await folder(t)
+  write('redis-password', 'p@ss/w:rd%\n')
+  const { redis } = await read(
+    smallest.replace('redis:\n', 'redis:\n  username: edge\n  passwordFile: redis-password\n'),
+  )
+  const url = new URL((redis as { url: string }).url)
+  t.same([url.host, url.username, decodeURIComponent(url.password)], ['127.0.0.1:6379', 'edge', 'p@ss/w:rd%'])
+})
+
+t.test('the reference and the editors’ schema are what the options say', async t => {
+  t.equal(readFileSync(join(bff, '../docs/configuration.md'), 'utf8'), reference(), 'pnpm edge --print-reference')
+  t.equal(readFileSync(join(bff, 'configuration.schema.json'), 'utf8'), editorSchema(), 'pnpm edge --print-schema')
+  t.notMatch(reference(), /\| {2}\| {2}\|/, 'every option says what it does')
 })
 
 /** The process as it is deployed. */
-function start(t: Test, env: Record<string, string>) {
-  const child = spawn(process.execPath, [join(import.meta.dirname, '../src/server.ts')], {
+function start(t: Test, args: readonly string[], env: Record<string, string> = {}) {
+  const child = spawn(process.execPath, [join(bff, 'src/server.ts'), ...args], {
     env: { PATH: process.env['PATH'] ?? '', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
@@ -128,27 +533,65 @@ const freePort = (): Promise<number> =>
   })
 
 t.test('does not start with a configuration it cannot use', async t => {
-  const env = await environment(t)
-  for (const change of [{ ISSUER: 'http://id.bank.example' }, { CLIENT_KEY_FILE: env['SESSION_KEY_FILE'] as string }]) {
-    const { exit, output } = start(t, { ...env, ...change })
-    t.equal(await exit, 78)
+  const { write, path } = await folder(t)
+  const file = write('edge.yaml', smallest.replace('https://id.example', 'http://id.example'))
+  const cases: [string[], RegExp][] = [
+    [['--config', file], /edge\.yaml:3:11 provider\.issuer uses http/],
+    [['--config', file, '--check'], /edge\.yaml:3:11 provider\.issuer uses http/],
+    [['--config', join(path, 'nowhere.yaml')], /nowhere\.yaml cannot be read \(ENOENT\)/],
+    [['--config', path], /cannot be read \(EISDIR\)/],
+    [['--confg', file], /Unknown option '--confg'.*--help lists/],
+    [[], /no configuration file is named\. Write --config <file>/],
+    [['--config', write('open.yaml', smallest, 0o666)], /open\.yaml can be changed by every user of this machine/],
+  ]
+  for (const [args, said] of cases) {
+    const { exit, output } = start(t, args)
+    t.equal(await exit, 78, basename(args.join(' ')))
     const [, stderr] = await output
-    t.match(stderr, Object.keys(change)[0])
+    t.match(stderr, said)
     t.notMatch(stderr, /\n\s+at /, 'a sentence, not a stack')
   }
 })
 
+t.test('makes keys that it takes, for this user alone, and never overwrites any', async t => {
+  const { path, write } = await folder(t)
+  const keys = join(path, 'keys')
+  const first = start(t, ['--new-keys', keys])
+  t.equal(await first.exit, 0)
+  const [said] = await first.output
+  t.notMatch(said, '"d"', 'what is printed is the public key')
+  const before = readFileSync(join(keys, 'session-keys.json'), 'utf8')
+  const file = write(
+    'edge.yaml',
+    smallest
+      .replace('secretFile: secret', 'keyFile: keys/client-keys.json')
+      .replace('session.json', 'keys/session-keys.json'),
+  )
+  const check = start(t, ['--check'], { CONFIG_FILE: file })
+  t.equal(await check.exit, 0, String(await check.output))
+  t.match(
+    (await check.output)[0],
+    /edge\.yaml is good\.\n.*redirect URI https:\/\/edge\.example\/oauth2\/callback.*\/api +http:\/\/127\.0\.0\.1:4000, api, the session’s token/s,
+  )
+  const second = start(t, ['--new-keys', keys])
+  t.equal(await second.exit, 0)
+  t.match((await second.output)[0], 'session-keys.json is there already and stays as it is')
+  t.equal(readFileSync(join(keys, 'session-keys.json'), 'utf8'), before)
+})
+
 t.test('starts without its provider, is ready with Redis alone, and stops cleanly', async t => {
+  const { redis } = parts(t, 'redis')
   const [port, healthPort] = [await freePort(), await freePort()]
-  const { child, exit, output } = start(t, {
-    ...(await environment(t)),
-    PORT: String(port),
-    HEALTH_PORT: String(healthPort),
-    DRAIN_DELAY: '0',
-    PUBLIC_ORIGIN: 'http://localhost:3000',
-    ISSUER: 'http://127.0.0.1:1/realms/banking',
-    REDIS_URL: parts(t, 'redis').redis,
-  })
+  const { write } = await folder(t)
+  const file = write(
+    'edge.yaml',
+    smallest
+      .replace('https://edge.example', 'http://localhost:3000')
+      .replace('https://id.example', 'http://127.0.0.1:1/realms/banking')
+      .replace('redis://127.0.0.1:6379', redis)
+      .concat(`listen:\n  port: ${port}\n  healthPort: ${healthPort}\n  drainDelay: 0s\n`),
+  )
+  const { child, exit, output } = start(t, ['--config', file])
   const get = (url: string) => fetch(url).catch(() => undefined)
   while ((await get(`http://127.0.0.1:${healthPort}/ready`))?.status !== 200)
     await new Promise(resolve => setTimeout(resolve, 50))

@@ -4,18 +4,20 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { type AppName, app as appOf, audienceOf, scopeOf } from '@banking/contracts'
 import { createMetrics, type Trace } from '@banking/telemetry'
 import { parts, testIssuer, testLogger } from '@banking/testkit'
 import { exportJWK, generateKeyPair } from 'jose'
 import type { Test } from 'tap'
 import { buildApp } from '../src/app.ts'
-import { type BffConfig, defaults } from '../src/config/config.ts'
+import type { BffConfig } from '../src/config/config.ts'
+import { brandDefaults, defaults, upstreamDefaults } from '../src/config/options.ts'
 import type { Events } from '../src/events/events.ts'
 import { buildInternal } from '../src/internal.ts'
 import { readClientAuthentication } from '../src/provider/client-authentication.ts'
 import { createProvider, type ProviderConfig, providerDefaults } from '../src/provider/oidc.ts'
 import { defaultLimits } from '../src/proxy/limits.ts'
-import { bankUpstreams, type Upstream } from '../src/proxy/upstreams.ts'
+import type { Upstream } from '../src/proxy/upstreams.ts'
 import { connectRedis } from '../src/redis.ts'
 import { alice, type Person, type TestProvider, testProvider } from './provider.ts'
 
@@ -53,6 +55,20 @@ export async function testUpstream(
   return { origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, seen, server }
 }
 
+const bankPaths = ['/', '/accounts/:id', '/pay', '/payments/:id', '/notifications', '/security']
+
+/** The bank's services, by their addresses. */
+const bankUpstreams = (origins: Readonly<Record<string, string>>): Upstream[] =>
+  Object.entries(origins).map(([name, address]) => ({
+    ...upstreamDefaults,
+    name,
+    prefix: appOf(name as AppName).path,
+    origin: address,
+    token: 'exchange',
+    audience: audienceOf(name as AppName),
+    scope: scopeOf(name as AppName),
+  }))
+
 /** A whole edge on a real Redis and a provider that does what the test wants; its clock can be moved. */
 export async function edge(
   t: Test,
@@ -82,6 +98,7 @@ export async function edge(
   const upstreams = Array.isArray(bank) ? (bank as readonly Upstream[]) : bankUpstreams(bank as Record<string, string>)
   const config: BffConfig = {
     ...defaults,
+    brand: { ...brandDefaults, name: 'Banking Local' },
     host: '127.0.0.1',
     port: 0,
     healthPort: 0,
@@ -99,7 +116,7 @@ export async function edge(
     sessionKeys: options.sessionKeys ?? { current: 'k1', keys: new Map([['k1', randomBytes(32)]]) },
     redis: { url: options.redisUrl ?? parts(t, 'redis').redis },
     upstreams: upstreams.map(each => ({ ...each, ...options.upstream })),
-    webRoot: options.webRoot,
+    web: options.webRoot === undefined ? undefined : { root: options.webRoot, paths: bankPaths },
     // All tests come from one address.
     limits: { ...defaultLimits, perAddress: plenty, perAddressInAll: plenty, logins: plenty },
     ...options.config,

@@ -1,16 +1,22 @@
-import { join } from 'node:path'
-import { ConfigError, loadConfig } from '@banking/config'
-import { type AppName, apps, listening } from '@banking/contracts'
-import Type from 'typebox'
+import { readFileSync, statSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { ConfigError } from '@banking/config'
+import { createLogger } from '@banking/telemetry'
 import type { Brand } from '../pages/page.ts'
-import { type ProviderConfig, providerDefaults } from '../provider/oidc.ts'
-import { defaultLimits, type Limits } from '../proxy/limits.ts'
-import { bankUpstreams, type Upstream } from '../proxy/upstreams.ts'
+import type { WebApp } from '../pages/web-app.ts'
+import { type ClientCredential, readClientAuthentication } from '../provider/client-authentication.ts'
+import type { ProviderConfig } from '../provider/oidc.ts'
+import type { Limits } from '../proxy/limits.ts'
+import type { Upstream } from '../proxy/upstreams.ts'
 import type { RedisConfig } from '../redis.ts'
 import { readSealingKeys, type SealingKeys } from '../sessions/seal.ts'
 import type { SessionTimes } from '../sessions/sessions.ts'
+import { Complaint } from './complaint.ts'
+import { type Path, type Reading, readDocument } from './document.ts'
+import { Options } from './options.ts'
+import { checkTogether } from './rules.ts'
 
-/** Everything that the edge can be told. The rest of the BFF sees this object only, never the environment. */
+/** Everything that the edge can be told, ready to be used. Times are ms, sizes bytes. */
 export type BffConfig = {
   host: string
   port: number
@@ -35,121 +41,164 @@ export type BffConfig = {
   /** Where audit events go. */
   events: { brokers: readonly string[]; topic: string } | undefined
   brand: Brand
-  /** The folder of a built web app; without it the edge has none. */
-  webRoot: string | undefined
+  web: WebApp | undefined
 }
 
-const upstreamNames = apps.map(({ name }) => name).filter(name => name !== 'bff')
-const variableOf = (name: AppName) => `UPSTREAM_${name.toUpperCase()}`
-
-/** What holds where nothing else is said. Realm settings count on the idle time: the provider's is this plus one access token and a minute. */
-export const defaults = {
-  drainDelay: 5_000,
-  session: { idle: 15 * 60_000, absolute: 8 * 60 * 60_000, perUser: 10 },
-  cookie: { name: '__Host-session', sameSite: 'strict' },
-  limits: defaultLimits,
-  trustedProxies: [],
-  internal: undefined,
-  events: undefined,
-  brand: { name: 'Banking Local', accent: '#0b6159' },
-} as const
-
-const Environment = Type.Object({
-  ...listening('bff'),
-  DRAIN_DELAY: Type.Integer({ default: defaults.drainDelay, minimum: 0, maximum: 60_000 }),
-  PUBLIC_ORIGIN: Type.String(),
-  ISSUER: Type.String(),
-  CLIENT_ID: Type.String({ minLength: 1 }),
-  CLIENT_KEY_FILE: Type.String({ minLength: 1 }),
-  SESSION_KEY_FILE: Type.String({ minLength: 1 }),
-  REDIS_URL: Type.String(),
-  ...Object.fromEntries(upstreamNames.map(name => [variableOf(name), Type.Optional(Type.String())])),
-})
+/** A file of settings is small; what is larger is something else. */
+const sizeLimit = 1024 * 1024
 
 /**
- * Reads the configuration of the bank's own edge.
+ * Reads the one file that configures the edge. Nothing else of the environment is looked at than what the file names
+ * in `${…}`.
  *
- * @throws ConfigError naming each unusable value and its remedy; what would be unsafe is unusable
+ * @param file path of the file; its text decides nothing but the start of relative paths and of messages
+ * @throws ConfigError with every problem at once, each with file, line, column and remedy, and never a secret
  */
-export function readConfig(env: NodeJS.ProcessEnv): BffConfig {
-  const values = loadConfig(Environment, env)
-  const wrong: string[] = []
-  const refuse = (message: string | undefined): void => {
-    if (message !== undefined) wrong.push(message)
-  }
-  refuse(originProblem('PUBLIC_ORIGIN', values.PUBLIC_ORIGIN))
-  refuse(secureProblem('ISSUER', values.ISSUER))
-  refuse(redisProblem(values.REDIS_URL))
-  const origins: Partial<Record<AppName, string>> = {}
-  for (const name of upstreamNames) {
-    const origin = (values as Record<string, unknown>)[variableOf(name)] as string | undefined
-    if (origin === undefined) continue
-    refuse(upstreamProblem(variableOf(name), origin))
-    origins[name] = origin
-  }
-  if (Object.keys(origins).length === 0)
-    refuse(`none of ${upstreamNames.map(variableOf).join(', ')} is set: name the address of at least one service`)
-  let sessionKeys: SealingKeys | undefined
-  try {
-    sessionKeys = readSealingKeys(values.SESSION_KEY_FILE)
-  } catch (error) {
-    refuse(`SESSION_KEY_FILE cannot be used: ${(error as Error).message}`)
-  }
-  if (wrong.length > 0 || sessionKeys === undefined) throw new ConfigError(wrong)
+export async function readConfig(file: string, env: NodeJS.ProcessEnv): Promise<BffConfig> {
+  const folder = dirname(resolve(file))
+  const reading = readDocument<Options>(textOf(file), { file, folder, schema: Options, env })
+  const isReadable = reading.problems().length === 0 || Object.keys(reading.value).length > 0
+  if (isReadable) checkTogether(reading)
+  const sessionKeys = isReadable ? sealingKeys(reading) : undefined
+  const credential = isReadable ? await clientCredential(reading) : undefined
+  const redisPassword = secretOf(reading, ['redis', 'passwordFile'], reading.value.redis?.passwordFile)
+  const sentinelPassword = secretOf(
+    reading,
+    ['redis', 'sentinel', 'passwordFile'],
+    reading.value.redis?.sentinel?.passwordFile,
+  )
+  const problems = reading.problems()
+  if (problems.length > 0 || sessionKeys === undefined || credential === undefined) throw new ConfigError(problems)
+  const { listen, provider, redis, session, upstreams, brand, internal, events, web, ...rest } = reading.value
+  const { authentication: _, keyFile: _keyFile, secretFile: _secretFile, ...ofProvider } = provider
+  const { keyFile: _sealing, ...times } = session
   return Object.freeze<BffConfig>({
-    ...defaults,
-    host: values.HOST,
-    port: values.PORT,
-    healthPort: values.HEALTH_PORT,
-    drainDelay: values.DRAIN_DELAY,
-    logLevel: values.LOG_LEVEL,
-    publicOrigin: values.PUBLIC_ORIGIN,
-    provider: {
-      ...providerDefaults,
-      issuer: values.ISSUER,
-      clientId: values.CLIENT_ID,
-      credential: { method: 'private_key_jwt', keyFile: values.CLIENT_KEY_FILE },
-      // With this scope alone the session's token has no audience: no service accepts it (docs/adr/0001).
-      scope: 'openid',
-      pushedRequests: 'required',
-    },
+    ...rest,
+    ...listen,
+    provider: { ...ofProvider, credential },
     sessionKeys,
-    redis: { url: values.REDIS_URL },
-    upstreams: bankUpstreams(origins),
-    webRoot: join(import.meta.dirname, '../../web/dist'),
+    session: times,
+    redis: redisConfig(redis, redisPassword, sentinelPassword),
+    upstreams: upstreams.map(asUpstream),
+    internal,
+    events,
+    brand: { ...brand, name: brand.name ?? new URL(rest.publicOrigin).hostname },
+    web,
   })
 }
 
-const loopback = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/
-
-function secureProblem(name: string, value: string): string | undefined {
-  const url = URL.parse(value)
-  if (url === null) return `${name} is not a URL`
-  if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '')
-    return `${name} must have no user, query or fragment`
-  if (url.hostname.includes('*')) return `${name} must name one host, not a pattern`
-  if (url.protocol === 'https:') return undefined
-  if (url.protocol !== 'http:') return `${name} must be an https URL`
-  return loopback.test(url.hostname)
-    ? undefined
-    : `${name} uses http on a host other than loopback: tokens and cookies would cross the network in the clear; use https`
+function textOf(file: string): string {
+  try {
+    const { size, mode } = statSync(file)
+    if (process.platform !== 'win32' && mode & 0o002)
+      throw new Complaint(
+        'can be changed by every user of this machine',
+        'Whoever changes it chooses who may log in',
+        'chmod o-w the file',
+      )
+    if (size > sizeLimit)
+      throw new Complaint('is larger than 1 MB', 'It is no configuration', 'Give the path of the right file')
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    if (error instanceof Complaint) throw new ConfigError([`${file} ${error.message}`])
+    throw new ConfigError([
+      `${file} cannot be read (${(error as NodeJS.ErrnoException).code}). Give the path of the configuration file by --config or CONFIG_FILE.`,
+    ])
+  }
 }
 
-function originProblem(name: string, value: string): string | undefined {
-  const insecure = secureProblem(name, value)
-  if (insecure !== undefined) return insecure
-  const { origin } = new URL(value)
-  return origin === value ? undefined : `${name} must be scheme, host and port alone: write ${origin}`
+function sealingKeys({ value, refuse }: Reading<Options>): SealingKeys | undefined {
+  const file = value.session?.keyFile
+  if (file === undefined) return undefined
+  try {
+    return readSealingKeys(file)
+  } catch (error) {
+    refuse(['session', 'keyFile'], unusable(error, 'Make one with: pnpm edge --new-keys <folder>'))
+    return undefined
+  }
 }
 
-/** Inside the cluster the mesh encrypts: plain HTTP is legal there. */
-function upstreamProblem(name: string, value: string): string | undefined {
-  const url = URL.parse(value)
-  if (url === null || !/^https?:$/.test(url.protocol)) return `${name} must be an http or https URL`
-  return url.origin === value ? undefined : `${name} must be scheme, host and port alone: write ${url.origin}`
+/** The credential as it is at the start; the provider's part reads it again whenever it changes. */
+async function clientCredential({ value, refuse }: Reading<Options>): Promise<ClientCredential | undefined> {
+  const { authentication, keyFile, secretFile } = value.provider ?? {}
+  const [name, credential]: [string, ClientCredential | undefined] =
+    keyFile !== undefined
+      ? ['keyFile', { method: 'private_key_jwt', keyFile }]
+      : [
+          'secretFile',
+          secretFile === undefined
+            ? undefined
+            : { method: authentication === 'client_secret_post' ? authentication : 'client_secret_basic', secretFile },
+        ]
+  if (credential === undefined) return undefined
+  try {
+    await readClientAuthentication(credential, createLogger({ name: 'bff', level: 'silent' }))
+  } catch (error) {
+    const remedy =
+      name === 'keyFile'
+        ? 'Make one with: pnpm edge --new-keys <folder>'
+        : 'Write the secret alone into it, on one line'
+    refuse(['provider', name], unusable(error, remedy))
+  }
+  return credential
 }
 
-function redisProblem(value: string): string | undefined {
-  const url = URL.parse(value)
-  return url !== null && /^rediss?:$/.test(url.protocol) ? undefined : 'REDIS_URL must be a redis: or rediss: URL'
+/** What a parser says of a key file; of JSON's own errors only that it is none, since they quote the text. */
+function unusable(error: unknown, remedy: string): Complaint {
+  const why =
+    error instanceof SyntaxError
+      ? 'It is not JSON'
+      : `${(error as Error).message[0]?.toUpperCase()}${(error as Error).message.slice(1)}`
+  return new Complaint('names a file that cannot be used', why, remedy)
+}
+
+function secretOf({ refuse }: Reading<Options>, path: Path, file: string | undefined): string | undefined {
+  if (file === undefined) return undefined
+  const secret = readFileSync(file, 'utf8').replace(/\r?\n$/, '')
+  if (secret !== '' && !/[\r\n]/.test(secret)) return secret
+  refuse(
+    path,
+    new Complaint(
+      'names a file that cannot be used',
+      'It is empty or has more than one line',
+      'Write the password alone into it',
+    ),
+  )
+  return undefined
+}
+
+function redisConfig(
+  { url, sentinel, username, tls, database }: Options['redis'],
+  password: string | undefined,
+  sentinelPassword: string | undefined,
+): RedisConfig {
+  const user = { ...(username === undefined ? {} : { username }), ...(password === undefined ? {} : { password }) }
+  if (sentinel !== undefined) {
+    const { passwordFile: _, ...ofSentinel } = sentinel
+    return {
+      sentinel: { ...ofSentinel, ...(sentinelPassword === undefined ? {} : { password: sentinelPassword }) },
+      ...user,
+      ...(tls === undefined ? {} : { tls }),
+      ...(database === undefined ? {} : { database }),
+    }
+  }
+  const address = new URL(url as string)
+  if (username !== undefined) address.username = encodeURIComponent(username)
+  if (password !== undefined) address.password = encodeURIComponent(password)
+  return { url: address.href }
+}
+
+function asUpstream({
+  url: origin,
+  path: prefix,
+  name,
+  token,
+  audience,
+  scope,
+  ...limits
+}: Options['upstreams'][number]): Upstream {
+  const common = { ...limits, name: name ?? (prefix.slice(prefix.lastIndexOf('/') + 1) || 'root'), prefix, origin }
+  return token === 'exchange'
+    ? { ...common, token, audience: audience as string, ...(scope === undefined ? {} : { scope }) }
+    : { ...common, token }
 }

@@ -4,14 +4,15 @@ import fastifyStatic from '@fastify/static'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { Pages } from './pages.ts'
 
-/** The addresses of the web app. Each is the same static shell: it needs no cookie, its script decides what to show. */
-const webAppPaths = ['/', '/accounts/:id', '/pay', '/payments/:id', '/notifications', '/security'] as const
+/** A built web app: its folder, and its addresses. Each is the same static shell: it needs no cookie, its script decides what to show. */
+export type WebApp = { root: string; paths: readonly string[] }
+
 /** Files that browsers ask for by a fixed name. */
 const namedFiles = ['/favicon.svg', '/favicon.ico', '/robots.txt', '/manifest.webmanifest']
 
 /** Serves what `vite build` made, as it is now: a watching build may replace it while we run. */
-export default async function webApp(app: FastifyInstance, options: { root: string; pages: Pages }): Promise<void> {
-  const { root, pages } = options
+export default async function webApp(app: FastifyInstance, options: WebApp & { pages: Pages }): Promise<void> {
+  const { root, paths, pages } = options
   await app.register(fastifyStatic, {
     root,
     serve: false,
@@ -25,7 +26,7 @@ export default async function webApp(app: FastifyInstance, options: { root: stri
     if (!existsSync(join(root, 'index.html'))) return pages.unbuilt(reply)
     return reply.header('cache-control', 'no-cache').sendFile('index.html')
   }
-  for (const path of webAppPaths)
+  for (const path of paths)
     for (const url of path === '/' ? [path] : [path, `${path}/`]) app.get(url, { schema: { hide: true } }, shell)
 
   // Their names hold a hash of their content: a name never means anything else.

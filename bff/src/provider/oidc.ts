@@ -53,7 +53,7 @@ export type Provider = {
 }
 
 /** Signature algorithms that an ID token may have. Never `none`, and nothing that a shared secret could sign. */
-const idTokenAlgorithms = ['ES256', 'RS256', 'PS256', 'EdDSA'] as const
+export const idTokenAlgorithms = ['ES256', 'RS256', 'PS256', 'EdDSA'] as const
 type IdTokenAlgorithm = (typeof idTokenAlgorithms)[number]
 
 /** The provider as it is configured. */
@@ -81,7 +81,7 @@ export type ProviderConfig = {
 export const providerDefaults = {
   scope: 'openid',
   pushedRequests: 'auto',
-  idTokenAlgorithms: ['ES256'],
+  idTokenAlgorithms,
   rolesClaim: 'realm_access.roles',
   userinfo: false,
   assumedLifetime: 5 * 60_000,

@@ -1,5 +1,3 @@
-import { type AppName, app, audienceOf, scopeOf } from '@banking/contracts'
-
 /** One service behind the edge: what a browser may reach, and with which token. */
 export type Upstream = UpstreamToken & {
   name: string
@@ -24,18 +22,3 @@ type UpstreamToken =
 
 /** The `aud` and scope of a token that opens one service alone. */
 export type ExchangeTarget = { audience: string; scope?: string }
-
-const upstreamDefaults = { kind: 'api', timeout: 10_000, connections: 128, bodyLimit: 1024 * 1024 } as const
-
-/** The bank's services that have a browser path, by the addresses of the configuration. */
-export function bankUpstreams(origins: Readonly<Partial<Record<AppName, string>>>): Upstream[] {
-  return Object.entries(origins).map(([name, origin]) => ({
-    ...upstreamDefaults,
-    name,
-    prefix: app(name as AppName).path,
-    origin,
-    token: 'exchange',
-    audience: audienceOf(name as AppName),
-    scope: scopeOf(name as AppName),
-  }))
-}

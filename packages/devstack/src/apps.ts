@@ -93,9 +93,10 @@ async function edgeEnvironment(place: Surroundings, isReplica: boolean): Promise
     .filter(([name]) => name !== 'bff')
     .map(([name, port]) => [`UPSTREAM_${name.toUpperCase()}`, `http://127.0.0.1:${port}`])
   return {
+    CONFIG_FILE: join(place.root, 'bff/bank.yaml'),
     PUBLIC_ORIGIN: place.origin,
     // The round-robin looks five times a second; without one nobody needs to notice.
-    DRAIN_DELAY: isReplica ? '1000' : '0',
+    DRAIN_DELAY: isReplica ? '1s' : '0s',
     CLIENT_ID: webClient,
     CLIENT_KEY_FILE: join(place.keys, 'bff.json'),
     SESSION_KEY_FILE: await sealingKeyFile(place.keys, 'session'),

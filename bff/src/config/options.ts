@@ -1,0 +1,474 @@
+import Type, { type Static, type TSchema } from 'typebox'
+import { idTokenAlgorithms, providerDefaults } from '../provider/oidc.ts'
+import { defaultLimits } from '../proxy/limits.ts'
+import { type Bounds, durationText, type Form, sizeText } from './scalars.ts'
+
+const second = 1_000
+const minute = 60 * second
+const hour = 60 * minute
+
+/** What holds where nothing else is said. Times are ms, sizes bytes. */
+export const defaults = {
+  host: '127.0.0.1',
+  port: 3000,
+  healthPort: 4000,
+  drainDelay: 5 * second,
+  logLevel: 'info',
+  session: { idle: 15 * minute, absolute: 8 * hour, perUser: 10 },
+  cookie: { name: '__Host-session', sameSite: 'strict' },
+  limits: defaultLimits,
+  trustedProxies: [],
+  internal: undefined,
+  events: undefined,
+  web: undefined,
+} as const
+export const brandDefaults = { accent: '#0b6159' } as const
+export const upstreamDefaults = { kind: 'api', timeout: 10 * second, connections: 128, bodyLimit: 1024 * 1024 } as const
+
+/** What the reference says of an option: `protects` when it is there for safety. */
+type Facts = { description: string; protects?: string; example?: string | number }
+
+const facts = ({ description, protects, example }: Facts) => ({
+  description,
+  ...(protects === undefined ? {} : { protects }),
+  ...(example === undefined ? {} : { examples: [example] }),
+})
+/** `default` as it would be written, `initial` as the edge has it. */
+const initial = <T>(value: T | undefined, show: (value: T) => string | number | boolean = String) =>
+  value === undefined ? {} : { default: show(value), initial: value }
+
+const text = (form: Form | undefined, about: Facts & { default?: string }) =>
+  Type.String({ ...(form === undefined ? {} : { form }), ...facts(about), ...initial(about.default) })
+
+/** ms */
+const duration = (about: Facts & Required<Bounds> & { default?: number }) =>
+  Type.Unsafe<number>({
+    type: 'string',
+    form: 'duration',
+    pattern: '^[0-9]+(ms|s|m|h|d)$',
+    from: about.from,
+    to: about.to,
+    ...facts({ example: '15m', ...about }),
+    ...initial(about.default, durationText),
+  } as TSchema)
+
+/** Bytes. */
+const size = (about: Facts & Required<Bounds> & { default?: number }) =>
+  Type.Unsafe<number>({
+    type: 'string',
+    form: 'size',
+    pattern: '^[0-9]+(B|KB|MB|GB)$',
+    from: about.from,
+    to: about.to,
+    ...facts({ example: '1MB', ...about }),
+    ...initial(about.default, sizeText),
+  } as TSchema)
+
+const integer = (about: Facts & { minimum: number; maximum: number; default?: number }) =>
+  Type.Integer({
+    minimum: about.minimum,
+    maximum: about.maximum,
+    ...facts(about),
+    ...initial(about.default, value => value),
+  })
+
+const choice = <const V extends readonly string[]>(
+  values: V,
+  about: Facts & { default?: V[number]; reason?: string },
+) =>
+  Type.Unsafe<V[number]>({
+    type: 'string',
+    enum: [...values],
+    ...facts(about),
+    ...(about.reason === undefined ? {} : { reason: about.reason }),
+    ...initial(about.default),
+  } as TSchema)
+
+const flag = (about: Facts & { default?: boolean }) =>
+  Type.Boolean({ ...facts(about), ...initial(about.default, value => value) })
+
+const list = <T extends TSchema>(items: T, about: Facts & { minItems?: number; default?: readonly Static<T>[] }) =>
+  Type.Array(items, {
+    ...facts(about),
+    ...(about.minItems === undefined ? {} : { minItems: about.minItems }),
+    ...(about.default === undefined ? {} : { default: about.default, initial: about.default }),
+  })
+
+const group = <P extends Record<string, TSchema>>(description: string, properties: P) =>
+  Type.Object(properties, { description, additionalProperties: false })
+
+const port = (about: Facts & { default?: number }) => integer({ minimum: 0, maximum: 65_535, ...about })
+
+const number = (description: string, protects: string, start: number) =>
+  integer({ description, protects, minimum: 1, maximum: 1_000_000, default: start })
+
+const rate = (what: string, protects: string, start: { perSecond: number; burst: number }) =>
+  group(`${what}.`, {
+    perSecond: integer({
+      description: `${what}: each second in the long run.`,
+      protects,
+      minimum: 1,
+      maximum: 1_000_000,
+      default: start.perSecond,
+    }),
+    burst: integer({
+      description: `${what}: at once.`,
+      protects,
+      minimum: 1,
+      maximum: 10_000_000,
+      default: start.burst,
+    }),
+  })
+
+const Upstream = group('A service behind the edge.', {
+  name: Type.Optional(
+    text(undefined, {
+      description: 'Its name in logs and metrics; without it the last part of its path.',
+      example: 'orders',
+    }),
+  ),
+  path: text('path', {
+    description:
+      'The path below which browsers reach it; forwarded unchanged. `/` is everything that nothing else answers.',
+    protects:
+      'Only what is below a path of this table is ever forwarded; the longest is not guessed, because paths must not overlap.',
+    example: '/api/orders',
+  }),
+  url: text('upstreamOrigin', {
+    description: 'Where it listens: scheme, host and port.',
+    protects: 'It is never taken from a request.',
+    example: 'http://127.0.0.1:4000',
+  }),
+  kind: choice(['api', 'pages'], {
+    description:
+      '`api` is called by scripts and answers with data. `pages` is opened by people: a site or an app with pages of its own; who is not logged in gets the login page.',
+    protects:
+      'Cross-site request forgery: an `api` is reached only with X-CSRF: 1, which no other site can send; `pages` take unsafe methods only from their own origin.',
+    default: upstreamDefaults.kind,
+  }),
+  token: choice(['exchange', 'session', 'none'], {
+    description:
+      'Which token it gets. `exchange`: one made for its audience alone (RFC 8693). `session`: the access token of the login. `none`: no Authorization header.',
+    protects:
+      'With `exchange` a service that is broken into holds nothing that opens another; with `session` every such upstream can use the token at all others.',
+    example: 'session',
+  }),
+  audience: Type.Optional(
+    text(undefined, {
+      description: 'The audience of the exchanged token.',
+      protects: 'The token opens this service alone.',
+      example: 'orders-service',
+    }),
+  ),
+  scope: Type.Optional(
+    text(undefined, {
+      description: 'The scope that the exchange asks for.',
+      protects: 'The token allows no more than this.',
+      example: 'orders',
+    }),
+  ),
+  timeout: duration({
+    description: 'Until its answer begins; 504 beyond.',
+    protects: 'A service that hangs does not hold the edge.',
+    from: 100,
+    to: 10 * minute,
+    default: upstreamDefaults.timeout,
+  }),
+  connections: integer({
+    description: 'Connections that one process opens to it, streams apart.',
+    protects: 'A slow service cannot use up the edge.',
+    minimum: 1,
+    maximum: 10_000,
+    default: upstreamDefaults.connections,
+  }),
+  bodyLimit: size({
+    description: 'Size of a request body; 413 beyond.',
+    protects: 'Services, from bodies they did not ask for.',
+    from: 1,
+    to: 10 * 1024 ** 3,
+    default: upstreamDefaults.bodyLimit,
+  }),
+})
+
+/** Every option of the edge: the one source of what is read, of the reference and of the editors' schema. */
+export const Options = group('Configuration of the edge.', {
+  publicOrigin: text('publicOrigin', {
+    description: 'Scheme, host and port that browsers use; https, or http on loopback.',
+    protects:
+      'Every address that the provider or a browser is told is made from it, never from a Host header; requests with another Origin are refused.',
+    example: 'https://bank.example',
+  }),
+  listen: group('Where this process listens.', {
+    host: text(undefined, {
+      description: 'Address to listen on; 0.0.0.0 in a container.',
+      protects: 'Nobody but this machine reaches an edge that was not told otherwise.',
+      default: defaults.host,
+    }),
+    port: port({ description: 'Port for browsers or the proxy before it.', default: defaults.port }),
+    healthPort: port({
+      description: 'Port of /ping, /ready and /metrics.',
+      protects: 'They are never on the public port.',
+      default: defaults.healthPort,
+    }),
+    drainDelay: duration({
+      description:
+        'After it was told to stop: how long it still accepts connections, until whoever balances has noticed.',
+      protects: 'No request is refused during a rolling restart.',
+      from: 0,
+      to: minute,
+      default: defaults.drainDelay,
+    }),
+  }),
+  logLevel: choice(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
+    description: 'What is logged. No level logs a token, a cookie or personal data.',
+    default: defaults.logLevel,
+  }),
+  provider: group('The OpenID provider that logs people in.', {
+    issuer: text('issuer', {
+      description: 'Its issuer identifier, compared character by character; https, or http on loopback.',
+      protects: 'Keys and tokens come from this provider only (RFC 9207, OpenID Connect Discovery §4.3).',
+      example: 'https://id.bank.example/realms/banking',
+    }),
+    clientId: text(undefined, { description: 'The edge’s client there.', example: 'edge' }),
+    authentication: Type.Optional(
+      choice(['private_key_jwt', 'client_secret_basic', 'client_secret_post'], {
+        description:
+          'How the edge proves who it is. Without it: private_key_jwt with a `keyFile`, client_secret_basic with a `secretFile`.',
+        protects: 'With private_key_jwt no secret ever crosses the network and none is shared with the provider.',
+      }),
+    ),
+    keyFile: Type.Optional(
+      text('secretFile', {
+        description:
+          'JWK Set of private ES256 keys, the signing one first; read again when it changes. The public halves are at /oauth2/jwks. Publish a key before it signs.',
+        protects: 'Refused when other users of the machine can read it.',
+        example: 'client-keys.json',
+      }),
+    ),
+    secretFile: Type.Optional(
+      text('secretFile', {
+        description: 'File that holds the client’s secret and nothing else.',
+        protects: 'A secret inside the configuration is refused. The file is refused when other users can read it.',
+        example: 'client-secret',
+      }),
+    ),
+    scope: text('scope', {
+      description: 'Scope of the login; openid at least. Many providers give a refresh token only for offline_access.',
+      protects: 'With openid alone the session’s token usually opens no service.',
+      default: providerDefaults.scope,
+    }),
+    pushedRequests: choice(['auto', 'required', 'never'], {
+      description: 'Whether authorization requests are pushed (RFC 9126); `auto` does it where the provider offers it.',
+      protects: 'With `required` nobody on the way can change what the login asks for, nor make the edge do without.',
+      default: providerDefaults.pushedRequests,
+    }),
+    idTokenAlgorithms: list(choice(idTokenAlgorithms, { description: 'An algorithm.' }), {
+      description: 'Signature algorithms of ID and logout tokens that are accepted.',
+      protects: 'Tokens without a signature, or signed with a secret, are never accepted.',
+      default: providerDefaults.idTokenAlgorithms,
+    }),
+    rolesClaim: text(undefined, {
+      description:
+        'The claim of the ID token that lists a person’s roles, for /oauth2/userinfo; dots lead into objects.',
+      default: providerDefaults.rolesClaim,
+    }),
+    userinfo: flag({
+      description: 'Whether the provider’s userinfo endpoint is asked when the ID token has no name.',
+      default: providerDefaults.userinfo,
+    }),
+    assumedLifetime: duration({
+      description: 'How long an access token is believed to live when the provider does not say.',
+      from: 10 * second,
+      to: 24 * hour,
+      default: providerDefaults.assumedLifetime,
+    }),
+    logoutTokenType: choice(['logout+jwt', 'any'], {
+      description:
+        'The `typ` of back-channel logout tokens; `any` also takes JWT and none, for providers that know no better.',
+      protects: 'An ID token is never taken for a logout token.',
+      default: providerDefaults.logoutTokenType,
+    }),
+  }),
+  redis: group('Where sessions are kept, sealed: by `url`, or by `sentinel`. Redis 6.2 or newer.', {
+    url: Type.Optional(
+      text('redisUrl', {
+        description: 'redis://host:port/database, or rediss:// for TLS.',
+        example: 'redis://127.0.0.1:6379',
+      }),
+    ),
+    sentinel: Type.Optional(
+      group('The sentinels that know the master.', {
+        name: text(undefined, { description: 'The master’s name there.', example: 'edge' }),
+        nodes: list(text('hostAndPort', { description: 'A sentinel.', example: 'redis-1.internal:26379' }), {
+          minItems: 1,
+          description: 'host:port of each sentinel.',
+        }),
+        username: Type.Optional(text(undefined, { description: 'User at the sentinels.' })),
+        passwordFile: Type.Optional(text('secretFile', { description: 'File that holds the sentinels’ password.' })),
+        tls: Type.Optional(flag({ description: 'Whether the sentinels speak TLS.' })),
+      }),
+    ),
+    username: Type.Optional(text(undefined, { description: 'User at Redis.' })),
+    passwordFile: Type.Optional(
+      text('secretFile', {
+        description: 'File that holds the password and nothing else.',
+        protects: 'A password inside the URL is refused.',
+      }),
+    ),
+    tls: Type.Optional(flag({ description: 'Whether the master that Sentinel names speaks TLS.' })),
+    database: Type.Optional(
+      integer({ description: 'Number of the database, with Sentinel.', minimum: 0, maximum: 10_000 }),
+    ),
+  }),
+  session: group('How long people stay logged in, and what seals their sessions.', {
+    keyFile: text('secretFile', {
+      description:
+        'Sealing keys: {"current": "<kid>", "keys": {"<kid>": "<32 random bytes, base64url>"}}. All replicas share it. To rotate, add a key, make it current, remove the old one after `absolute`.',
+      protects: 'A copy of Redis opens no session without it, and it opens none without the cookie.',
+      example: 'session-keys.json',
+    }),
+    idle: duration({
+      description:
+        'Without anything that a person did. The provider’s own session must live longer, by one access token at least.',
+      protects: 'A browser that was left alone.',
+      from: minute,
+      to: 30 * 24 * hour,
+      default: defaults.session.idle,
+    }),
+    absolute: duration({
+      description: 'From the moment the person proved who they are (auth_time), whatever they do.',
+      protects: 'A cookie that was stolen is worth nothing after it.',
+      from: minute,
+      to: 365 * 24 * hour,
+      default: defaults.session.absolute,
+    }),
+    perUser: integer({
+      description: 'Sessions that one person may have at once; a further one ends the oldest.',
+      protects: 'Redis, from an account that logs in without end.',
+      minimum: 1,
+      maximum: 10_000,
+      default: defaults.session.perUser,
+    }),
+  }),
+  cookie: group('The session cookie. Always Secure, HttpOnly, Path=/ and without Domain.', {
+    name: text('cookieName', {
+      description: 'Its name; begins with __Host-. Two edges on one host need two names.',
+      protects: 'No other host of the domain can set it, nor a network without TLS (RFC 6265bis).',
+      default: defaults.cookie.name,
+    }),
+    sameSite: choice(['strict', 'lax'], {
+      description: '`strict`, or `lax` when links from other sites must find people logged in at once.',
+      protects: 'Other sites cannot have requests made in a person’s name. `none` is refused.',
+      reason: 'With none every site on the web could make requests in a person’s name',
+      default: defaults.cookie.sameSite,
+    }),
+  }),
+  upstreams: list(Upstream, {
+    minItems: 1,
+    description: 'The services behind the edge.',
+    example: 'path: /api, and below it url: and token:',
+  }),
+  limits: group(
+    'How much one may ask for; 429 beyond. Rates hold over all replicas, numbers at once for each of them.',
+    {
+      perSession: rate('Requests of one session', 'Services, from one person’s script.', defaultLimits.perSession),
+      perAddress: rate(
+        'Requests of one address without a session',
+        'The provider and Redis, from one machine.',
+        defaultLimits.perAddress,
+      ),
+      perAddressInAll: rate(
+        'All requests of one address; a whole company may be behind it',
+        'The edge, from one machine that has many sessions.',
+        defaultLimits.perAddressInAll,
+      ),
+      logins: rate(
+        'Starts and ends of logins of one address',
+        'The provider, which each of them calls.',
+        defaultLimits.logins,
+      ),
+      logoutTokens: rate(
+        'Back-channel logout tokens of one address, the provider’s',
+        'The edge, from tokens that anybody may send.',
+        defaultLimits.logoutTokens,
+      ),
+      concurrentLogins: number(
+        'Logins that are begun at the provider at the same time, of all addresses together.',
+        'The provider, from a crowd.',
+        defaultLimits.concurrentLogins,
+      ),
+      concurrentRequests: number(
+        'Requests of one session that are being answered at the same time, streams included.',
+        'Connections and memory, from one session.',
+        defaultLimits.concurrentRequests,
+      ),
+      concurrentUploads: number(
+        'Large bodies that one session sends at the same time.',
+        'Connections to services, from slow senders.',
+        defaultLimits.concurrentUploads,
+      ),
+      connections: number('Connections in all.', 'Memory and file descriptors.', defaultLimits.connections),
+      addressConnections: number(
+        'Connections of one address, trusted proxies apart.',
+        'Everybody else’s connections.',
+        defaultLimits.addressConnections,
+      ),
+    },
+  ),
+  trustedProxies: list(text('proxies', { description: 'An address or CIDR range.', example: '10.4.0.0/16' }), {
+    description: 'Addresses and CIDR ranges of the proxies before the edge, whose X-Forwarded-For is believed.',
+    protects: 'Nobody else can forge a client address. Wildcards and ranges wider than /8 are refused.',
+    default: defaults.trustedProxies,
+  }),
+  internal: Type.Optional(
+    group('A listener for other services, which ends a person’s sessions everywhere. Not there by default.', {
+      host: text(undefined, { description: 'Address to listen on.', default: defaults.host }),
+      port: port({
+        description: 'Its port.',
+        protects: 'Keep browsers away from it. Callers need a token of the issuer for the audience bff-service.',
+        example: 3001,
+      }),
+      jwksUrl: Type.Optional(
+        text('issuer', {
+          description: 'Where the issuer’s keys are, when not where Keycloak has them.',
+          example: 'https://id.bank.example/jwks',
+        }),
+      ),
+    }),
+  ),
+  events: Type.Optional(
+    group('Audit events of logins, refusals and logouts. Not sent by default.', {
+      brokers: list(text('hostAndPort', { description: 'A broker.', example: 'kafka-1.internal:9092' }), {
+        minItems: 1,
+        description: 'host:port of Kafka’s brokers.',
+      }),
+      topic: text(undefined, { description: 'The topic.', example: 'edge' }),
+    }),
+  ),
+  brand: group('What people see on the edge’s own pages.', {
+    name: Type.Optional(
+      text(undefined, {
+        description: 'The name of your service; without it the host of `publicOrigin`.',
+        example: 'Example Bank',
+      }),
+    ),
+    accent: text('colour', {
+      description: 'The one colour, #rrggbb; a shade of it that can be read is found for light and dark.',
+      default: brandDefaults.accent,
+    }),
+  }),
+  web: Type.Optional(
+    group('A web app of static files. Without it the edge has none.', {
+      root: text('folder', {
+        description: 'Its folder: index.html, assets/* with hashed names, favicon and manifest.',
+        example: 'web/dist',
+      }),
+      paths: list(text(undefined, { description: 'A path; `:id` stands for one segment.', example: '/orders/:id' }), {
+        description: 'The addresses at which index.html is served.',
+        default: ['/'],
+      }),
+    }),
+  ),
+})
+
+export type Options = Static<typeof Options>
