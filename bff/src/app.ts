@@ -1,7 +1,8 @@
 import { type Problem, problem } from '@banking/contracts'
 import { createServer, type Server } from '@banking/http'
-import type { Logger, Metrics } from '@banking/telemetry'
+import { inTrace, type Logger, type Metrics } from '@banking/telemetry'
 import cookie from '@fastify/cookie'
+import type { FastifyRequest } from 'fastify'
 import type { BffConfig } from './config/config.ts'
 import { type Events, loggedEvents } from './events/events.ts'
 import refusalEvents from './events/refusal-events.ts'
@@ -111,6 +112,9 @@ export async function buildApp(
       },
     },
   })
+  // A body that was read leaves the request's context behind: it is entered again.
+  for (const hook of ['onRequest', 'preValidation'] as const)
+    app.addHook(hook, (request: FastifyRequest, _reply: unknown, done: () => void) => inTrace(request.trace, done))
   app.addHook('onRequest', async request => {
     if (!isCanonical(request.raw.url as string)) throw problem('path_malformed')
     if (countOf(request.raw.rawHeaders, 'host') > 1) throw problem('request_invalid', 'host was sent twice')

@@ -2,6 +2,7 @@ import auth from '@banking/auth'
 import { audienceOf } from '@banking/contracts'
 import { createServer, type Server } from '@banking/http'
 import type { Logger, Metrics } from '@banking/telemetry'
+import type { Events } from './events/events.ts'
 import endUserSessions from './routes/end-user-sessions.ts'
 import type { Sessions } from './sessions/sessions.ts'
 
@@ -10,6 +11,7 @@ export type InternalOptions = {
   /** Where the issuer's keys are, when not where Keycloak has them. */
   jwksUrl?: string
   sessions: Sessions
+  events: Events
   logger: Logger
   metrics: Metrics
   now: () => number
@@ -20,7 +22,7 @@ export type InternalOptions = {
  * route states who may call it, as in every service.
  */
 export async function buildInternal(options: InternalOptions): Promise<Server> {
-  const { issuer, jwksUrl, sessions, logger, metrics, now } = options
+  const { issuer, jwksUrl, sessions, events, logger, metrics, now } = options
   const app = await createServer({
     title: 'Edge, internal',
     description: 'What other services ask of the edge. Not reachable for browsers.',
@@ -35,6 +37,6 @@ export async function buildInternal(options: InternalOptions): Promise<Server> {
     now,
     ...(jwksUrl === undefined ? {} : { jwksUrl }),
   })
-  await app.register(endUserSessions, { sessions })
+  await app.register(endUserSessions, { sessions, events })
   return app
 }

@@ -41,7 +41,8 @@ await start(async () => {
   })
   const { issuer } = config.provider
   const internal =
-    config.internal && (await buildInternal({ issuer, ...config.internal, sessions, logger, metrics, now: Date.now }))
+    config.internal &&
+    (await buildInternal({ issuer, ...config.internal, sessions, events, logger, metrics, now: Date.now }))
   await serve(app, {
     host: config.host,
     port: config.port,

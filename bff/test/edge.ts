@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type AppName, app as appOf, audienceOf, scopeOf } from '@banking/contracts'
-import { createMetrics, type Trace } from '@banking/telemetry'
+import { createMetrics, currentTrace } from '@banking/telemetry'
 import { parts, testIssuer, testLogger } from '@banking/testkit'
 import { exportJWK, generateKeyPair } from 'jose'
 import type { Test } from 'tap'
@@ -124,9 +124,10 @@ export async function edge(
   let offset = 0
   const now = () => Date.now() + offset
   const redis = connectRedis({ ...config.redis, logger, metrics })
-  const told: { type: string; subject: string; data: unknown; seq?: number; trace?: Trace }[] = []
+  const told: { type: string; subject: string; data: unknown; seq: number; traceId: string | undefined }[] = []
   const events: Events = {
-    record: (type, subject, data, about) => void told.push({ type, subject, data, ...about }),
+    record: (type, subject, data, { seq = 0, trace = currentTrace() } = {}) =>
+      void told.push({ type, subject, data, seq, traceId: trace?.traceId }),
     close: async () => undefined,
   }
   const { app, sessions, streams } = await buildApp({
@@ -163,6 +164,7 @@ export async function edge(
     lines,
     /** The audit trail. */
     told,
+    events,
     logged: text,
     keyFile,
     seen: upstream?.seen ?? [],
@@ -175,11 +177,12 @@ export async function edge(
 }
 
 /** What the edge answers other services, in front of the sessions of an edge. */
-export async function internalApp(t: Test, { sessions }: Pick<Edge, 'sessions'>) {
+export async function internalApp(t: Test, { sessions, events }: Pick<Edge, 'sessions' | 'events'>) {
   const identity = await testIssuer(t)
   const app = await buildInternal({
     issuer: identity.issuer,
     sessions,
+    events,
     logger: testLogger().logger,
     metrics: createMetrics('bff'),
     now: Date.now,

@@ -26,6 +26,10 @@ t.test('ends all sessions of a person for the service that may, and says how man
   const response = await end(alice.sub)
   t.match(response, { statusCode: 200, headers: { 'cache-control': 'no-store' } })
   t.same(response.json(), { ended: 2 })
+  t.match(
+    it.told.filter(({ type }) => type === 'logout.received'),
+    [{ subject: alice.sub, data: { from: 'staff', actor: { sub: alice.sub }, sessions: 2 } }],
+  )
   for (const browser of [laptop, phone])
     t.match((await browser.fetch('/oauth2/userinfo')).json(), { code: 'login_required', reason: 'revoked' })
   t.equal((await stranger.fetch('/oauth2/userinfo')).statusCode, 200)

@@ -69,7 +69,13 @@ export async function testProvider(
   let kid = 'key-1'
   const hooks: Hooks = {}
   const calls: Record<string, number> = {}
-  const seen: { call: string; url: string; authorization: string | undefined; parameters: URLSearchParams }[] = []
+  const seen: {
+    call: string
+    url: string
+    authorization: string | undefined
+    traceparent: string | undefined
+    parameters: URLSearchParams
+  }[] = []
   const issued: string[] = []
   const revoked: string[] = []
   const assertions = new Set<string>()
@@ -93,7 +99,8 @@ export async function testProvider(
   let base = ''
   const count = (call: string, { url = '', headers }: IncomingMessage, parameters = new URLSearchParams()): void => {
     calls[call] = (calls[call] ?? 0) + 1
-    seen.push({ call, url, authorization: headers.authorization, parameters })
+    const traceparent = headers['traceparent'] as string | undefined
+    seen.push({ call, url, authorization: headers.authorization, traceparent, parameters })
   }
   const secret = (kind: string): string => {
     const value = `${kind}-${randomBytes(24).toString('base64url')}`

@@ -157,7 +157,7 @@ t.test('tells logins, refusals, refreshes and ends, whose they are, and no secre
 })
 
 t.test('one trace leads from the edge’s log and events to the services, and none from the browser in', async t => {
-  const { browser, seen, lines, told } = await edge(t)
+  const { browser, seen, lines } = await edge(t)
   const person = browser()
   await person.login(somebody())
   const forged = { traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`, tracestate: 'x=1' }
@@ -171,8 +171,29 @@ t.test('one trace leads from the edge’s log and events to the services, and no
   t.equal(seen.at(-1)?.headers.tracestate, undefined)
   const line = lines().findLast(({ msg }) => msg === 'request')
   t.match(line, { traceId: answered?.traceId, requestId: response.headers['x-request-id'] })
-  t.match(
-    told.find(({ type }) => type === 'session.started')?.trace?.traceId,
-    lines().find(({ msg }) => msg === 'logged in')?.['traceId'],
-  )
+})
+
+t.test('one trace leads from the edge’s log to its calls of the provider and its events', async t => {
+  const { app, browser, provider, lines, told } = await edge(t)
+  const person = browser()
+  await person.login(somebody())
+  await person.fetch('/api/payments/accounts')
+  const token = await provider.logoutToken({ sid: sidOf(provider) })
+  await app.inject({
+    method: 'POST',
+    url: '/oauth2/backchannel_logout',
+    headers: { host: 'localhost:3000', 'content-type': 'application/x-www-form-urlencoded' },
+    payload: new URLSearchParams({ logout_token: token }).toString(),
+  })
+  const traceOf = (what: Record<string, unknown>) =>
+    lines().find(line => Object.entries(what).every(([name, value]) => line[name] === value))?.['traceId']
+  const called = (call: string) => parseTraceparent(provider.asked(call).at(-1)?.traceparent)?.traceId
+  const event = (name: string) => told.find(({ type }) => type === name)?.traceId
+  t.type(traceOf({ msg: 'logged in' }), 'string')
+  t.equal(called('authorization_code'), traceOf({ msg: 'logged in' }))
+  t.equal(event('session.started'), traceOf({ msg: 'logged in' }))
+  t.equal(called('par'), traceOf({ msg: 'request', route: '/oauth2/start' }))
+  t.equal(event('login.started'), traceOf({ msg: 'request', route: '/oauth2/start' }))
+  t.equal(called('exchange'), traceOf({ msg: 'request', route: '/api/payments/*' }))
+  t.equal(event('logout.received'), traceOf({ msg: 'request', route: '/oauth2/backchannel_logout' }))
 })

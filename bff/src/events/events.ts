@@ -8,7 +8,7 @@ type EdgeEvent = Extract<EventType, `login.${string}` | `session.${string}` | `l
 export type Events = {
   /**
    * @param subject what it is about: the store's id of a session, or of a login; events of one subject stay in order
-   * @param about the version of the session, and the request that caused it
+   * @param about the version of the session, and the request that caused it, where it is not the one that is running
    */
   record<T extends EdgeEvent>(
     type: T,

@@ -1,6 +1,6 @@
 import { eventContentType } from '@banking/contracts'
 import { createKafkaTransport, type Message, newEvent, type Transport } from '@banking/messaging'
-import type { Logger, Metrics } from '@banking/telemetry'
+import { currentTrace, type Logger, type Metrics } from '@banking/telemetry'
 import type { Events } from './events.ts'
 
 /** Events for a topic of Kafka. */
@@ -77,7 +77,7 @@ export function publishedEvents(options: {
   }
 
   return {
-    record(type, subject, data, { seq = 0, trace } = {}) {
+    record(type, subject, data, { seq = 0, trace = currentTrace() } = {}) {
       if (waiting.length >= limit) return drop(1)
       const event = newEvent({ source: '/bff', type, subject, seq, data, ...(trace === undefined ? {} : { trace }) })
       waiting.push({

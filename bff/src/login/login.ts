@@ -62,7 +62,7 @@ export function createLogin(options: {
       } finally {
         beginning--
       }
-      events.record('login.started', loginOf(opened.state) as string, {}, { trace: request.trace })
+      events.record('login.started', loginOf(opened.state) as string, {})
       for (const name of openedBefore(request).slice(0, -(openLogins - 1) || undefined)) {
         reply.setCookie(name, '', { ...attributes, maxAge: 0 })
         await transactions.drop(request.cookies[name] ?? '')

@@ -1,3 +1,4 @@
+import { childOf, currentTrace, formatTraceparent } from '@banking/telemetry'
 import type { CustomFetch } from 'openid-client'
 import { ProviderError } from './provider-error.ts'
 
@@ -10,7 +11,7 @@ export function boundedFetch(request: typeof fetch): CustomFetch {
     let response: Response
     let body: Uint8Array<ArrayBuffer>
     try {
-      response = await request(url, init as RequestInit)
+      response = await request(url, traced(init as RequestInit))
       body = await read(response)
     } catch (cause) {
       if (cause instanceof ProviderError) throw cause
@@ -21,6 +22,15 @@ export function boundedFetch(request: typeof fetch): CustomFetch {
     const bodiless = response.status === 204 || response.status === 304
     return new Response(bodiless ? null : body, { status: response.status, headers: response.headers })
   }
+}
+
+/** The provider's own trace, if it keeps one, joins that of the request for whose sake it is asked. */
+function traced(init: RequestInit): RequestInit {
+  const trace = currentTrace()
+  if (trace === undefined) return init
+  const headers = new Headers(init.headers)
+  headers.set('traceparent', formatTraceparent(childOf(trace)))
+  return { ...init, headers }
 }
 
 async function read(response: Response): Promise<Uint8Array<ArrayBuffer>> {

@@ -68,7 +68,7 @@ export default async function backchannelLogout(
       request.log.info({ ended }, 'logged out by the identity provider')
       const actor = { ...(sub === undefined ? {} : { sub }), ...(sid === undefined ? {} : { sid }) }
       const data = { from: 'provider', actor, sessions: ended } as const
-      events.record('logout.received', sid ?? (sub as string), data, { trace: request.trace })
+      events.record('logout.received', sid ?? (sub as string), data)
       // An empty body, not the four characters of JSON's null.
       return reply.send(undefined as unknown as null)
     },

@@ -67,7 +67,7 @@ export default async function callback(app: Server, options: CallbackOptions): P
         'session.started',
         identityOf(begun.cookie)?.id ?? '',
         { actor: actorOf(person), device, authTime: new Date(person.authTime).toISOString() },
-        { seq: 1, trace: request.trace },
+        { seq: 1 },
       )
       request.log.info('logged in')
       return reply.redirect(transaction.returnTo, 302)

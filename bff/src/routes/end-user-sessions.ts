@@ -1,5 +1,6 @@
 import { refusals, type Server } from '@banking/http'
 import Type from 'typebox'
+import type { Events } from '../events/events.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 
 const Subject = Type.Object({ sub: Type.String({ minLength: 1, maxLength: 255, description: 'the person’s `sub`' }) })
@@ -9,7 +10,11 @@ const Ended = Type.Object({ ended: Type.Integer({ description: 'how many session
  * Ends every session of one person, on every replica, and keeps logins that began before from finishing. For staff,
  * through the service that decided it; on the internal listener alone.
  */
-export default async function endUserSessions(app: Server, options: { sessions: Sessions }): Promise<void> {
+export default async function endUserSessions(
+  app: Server,
+  options: { sessions: Sessions; events: Events },
+): Promise<void> {
+  const { sessions, events } = options
   app.delete(
     '/internal/users/:sub/sessions',
     {
@@ -22,8 +27,11 @@ export default async function endUserSessions(app: Server, options: { sessions: 
       },
     },
     async request => {
-      const ended = await options.sessions.endBy({ sub: request.params.sub })
+      const { sub } = request.params
+      const about = { trace: request.trace }
+      const ended = await sessions.endBy({ sub })
       request.log.info({ client: request.user.client, ended }, 'ended all sessions of a person')
+      events.record('logout.received', sub, { from: 'staff', actor: { sub }, sessions: ended }, about)
       return { ended }
     },
   )

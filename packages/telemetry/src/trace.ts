@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { randomFillSync } from 'node:crypto'
 
 /** W3C Trace Context, level 1: what crosses a hop. */
@@ -21,6 +22,12 @@ export const childOf = (parent: Trace): Trace => ({ ...parent, spanId: hex(8) })
 /** The value of a `traceparent` header (W3C Trace Context §3.2); the inverse is {@link parseTraceparent}. */
 export const formatTraceparent = (trace: Trace): string =>
   `00-${trace.traceId}-${trace.spanId}-${trace.sampled ? '01' : '00'}`
+
+const running = new AsyncLocalStorage<Trace>()
+/** Does work, and all that follows from it, in the name of a trace. */
+export const inTrace = <T>(trace: Trace, work: () => T): T => running.run(trace, work)
+/** The trace in whose name the running code works, for calls and events far from the request. */
+export const currentTrace = (): Trace | undefined => running.getStore()
 
 /** Random bytes are drawn in bulk: three calls for a few of them would be the dearest part of a trace. */
 const pool = Buffer.alloc(4096)
