@@ -132,7 +132,7 @@ export async function edge(
   }
   const { app, sessions, streams } = await buildApp({
     config,
-    provider: createProvider({ ...config.provider, authentication, publicOrigin: origin, logger, now }),
+    provider: createProvider({ ...config.provider, authentication, publicOrigin: config.publicOrigin, logger, now }),
     keys: authentication.keys,
     redis,
     events,

@@ -23,6 +23,8 @@ type Hooks = {
   token?: (grant: Grant, honest: () => Promise<Answer>, parameters: URLSearchParams) => Promise<Answer>
   revocation?: () => Promise<Answer>
   userinfo?: (claims: Claims) => Claims | Answer
+  /** Who is signed in here when a real browser comes to the login page; Alice when absent. */
+  visitor?: () => Person
 }
 
 export type Person = {
@@ -219,6 +221,30 @@ export async function testProvider(
     }
   }
 
+  const login = (authorizationUrl: string, person: Person = alice): string => {
+    const address = new URL(authorizationUrl)
+    const uri = address.searchParams.get('request_uri')
+    const request = uri === null ? { parameters: address.searchParams } : requests.get(uri)
+    if (uri !== null) requests.delete(uri)
+    if (request === undefined) throw new Error('the request_uri is unknown or was used before')
+    const code = secret('code')
+    codes.set(code, { parameters: request.parameters, person })
+    const state = request.parameters.get('state') ?? ''
+    const response = new URLSearchParams({ state, iss: issuer, code })
+    return `${request.parameters.get('redirect_uri')}?${hooks.response?.(response) ?? response}`
+  }
+
+  /** What the provider's logout page does with a browser. @returns where it is sent then */
+  const signOut = (endSessionUrl: string, change: (back: URLSearchParams) => void = () => undefined): string => {
+    const { searchParams } = new URL(endSessionUrl)
+    if (!issued.includes(searchParams.get('id_token_hint') ?? '')) throw new Error('id_token_hint is no ID token')
+    const back = new URL(searchParams.get('post_logout_redirect_uri') ?? '')
+    const state = searchParams.get('state')
+    if (state !== null) back.searchParams.set('state', state)
+    change(back.searchParams)
+    return back.href
+  }
+
   const answer = async (request: IncomingMessage): Promise<Answer> => {
     const path = new URL(request.url ?? '/', issuer).pathname
     if (path.endsWith('/.well-known/openid-configuration')) {
@@ -252,6 +278,10 @@ export async function testProvider(
       const said = hooks.userinfo?.({ sub, name, given_name, email }) ?? { sub, name, given_name, email }
       return 'status' in said ? (said as Answer) : { status: 200, body: said }
     }
+    if (path.endsWith('/auth'))
+      return { status: 302, body: '', headers: { location: login(`${base}${request.url}`, hooks.visitor?.()) } }
+    if (path.endsWith('/logout'))
+      return { status: 302, body: '', headers: { location: signOut(`${base}${request.url}`) } }
     const parameters = new URLSearchParams(await text(request))
     if (path.endsWith('/par')) {
       count('par', request, parameters)
@@ -312,28 +342,8 @@ export async function testProvider(
     exchanged,
     requests,
     /** What the person does at the provider. @returns the address the browser is sent back to */
-    login(authorizationUrl: string, person: Person = alice): string {
-      const address = new URL(authorizationUrl)
-      const uri = address.searchParams.get('request_uri')
-      const request = uri === null ? { parameters: address.searchParams } : requests.get(uri)
-      if (uri !== null) requests.delete(uri)
-      if (request === undefined) throw new Error('the request_uri is unknown or was used before')
-      const code = secret('code')
-      codes.set(code, { parameters: request.parameters, person })
-      const state = request.parameters.get('state') ?? ''
-      const response = new URLSearchParams({ state, iss: issuer, code })
-      return `${request.parameters.get('redirect_uri')}?${hooks.response?.(response) ?? response}`
-    },
-    /** What the provider's logout page does with a browser. @returns where it is sent then */
-    signOut(endSessionUrl: string, change: (back: URLSearchParams) => void = () => undefined): string {
-      const { searchParams } = new URL(endSessionUrl)
-      if (!issued.includes(searchParams.get('id_token_hint') ?? '')) throw new Error('id_token_hint is no ID token')
-      const back = new URL(searchParams.get('post_logout_redirect_uri') ?? '')
-      const state = searchParams.get('state')
-      if (state !== null) back.searchParams.set('state', state)
-      change(back.searchParams)
-      return back.href
-    },
+    login,
+    signOut,
     /** A logout token as the provider would send it, but for what is changed. */
     async logoutToken(
       who: { sid?: string; sub?: string },

@@ -104,6 +104,7 @@ t.test('a payment, from the sign-in page to the other person’s screen, and no 
 
   await alice.page.goto(new URL('/security', baseUrl).href)
   await alice.page.getByRole('heading', { name: 'This session' }).waitFor()
+  await alice.page.getByText('This device').waitFor()
   await alice.page.getByText('Date of birth').waitFor()
   await isAccessible(t, alice)
   await look(alice, '8-security')

@@ -938,6 +938,102 @@ exports[`bff/test/pages.test.ts > TAP > publishes the document of its own routes
         }
       }
     },
+    "/oauth2/backchannel_logout": {
+      "post": {
+        "operationId": "backchannelLogout",
+        "summary": "The identity provider ends sessions: a form with one logout_token",
+        "tags": [
+          "session"
+        ],
+        "responses": {
+          "200": {
+            "description": "ended, or there was none"
+          },
+          "4XX": {
+            "description": "Refused; the problem says why.",
+            "content": {
+              "application/problem+json": {
+                "schema": {
+                  "type": "object",
+                  "required": [
+                    "type",
+                    "title",
+                    "status",
+                    "code"
+                  ],
+                  "properties": {
+                    "type": {
+                      "type": "string",
+                      "format": "uri"
+                    },
+                    "title": {
+                      "type": "string"
+                    },
+                    "status": {
+                      "type": "integer"
+                    },
+                    "code": {
+                      "type": "string",
+                      "description": "stable; docs/problems.md says what to do"
+                    },
+                    "detail": {
+                      "type": "string"
+                    },
+                    "instance": {
+                      "type": "string",
+                      "description": "urn:request: and the request id"
+                    }
+                  },
+                  "additionalProperties": true,
+                  "title": "Problem"
+                }
+              }
+            }
+          },
+          "5XX": {
+            "description": "Not now; a read, or a write with an Idempotency-Key, may be repeated.",
+            "content": {
+              "application/problem+json": {
+                "schema": {
+                  "type": "object",
+                  "required": [
+                    "type",
+                    "title",
+                    "status",
+                    "code"
+                  ],
+                  "properties": {
+                    "type": {
+                      "type": "string",
+                      "format": "uri"
+                    },
+                    "title": {
+                      "type": "string"
+                    },
+                    "status": {
+                      "type": "integer"
+                    },
+                    "code": {
+                      "type": "string",
+                      "description": "stable; docs/problems.md says what to do"
+                    },
+                    "detail": {
+                      "type": "string"
+                    },
+                    "instance": {
+                      "type": "string",
+                      "description": "urn:request: and the request id"
+                    }
+                  },
+                  "additionalProperties": true,
+                  "title": "Problem"
+                }
+              }
+            }
+          }
+        }
+      }
+    },
     "/oauth2/jwks": {
       "get": {
         "operationId": "getClientKeys",
@@ -962,9 +1058,6 @@ exports[`bff/test/pages.test.ts > TAP > publishes the document of its own routes
                         "type": "object",
                         "required": [
                           "kty",
-                          "crv",
-                          "x",
-                          "y",
                           "kid",
                           "use",
                           "alg"
@@ -980,6 +1073,12 @@ exports[`bff/test/pages.test.ts > TAP > publishes the document of its own routes
                             "type": "string"
                           },
                           "y": {
+                            "type": "string"
+                          },
+                          "n": {
+                            "type": "string"
+                          },
+                          "e": {
                             "type": "string"
                           },
                           "kid": {
