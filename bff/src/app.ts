@@ -2,7 +2,6 @@ import { type Problem, problem } from '@banking/contracts'
 import { createServer, type Server } from '@banking/http'
 import { inTrace, type Logger, type Metrics } from '@banking/telemetry'
 import cookie from '@fastify/cookie'
-import type { FastifyRequest } from 'fastify'
 import type { BffConfig } from './config/config.ts'
 import { type Events, loggedEvents } from './events/events.ts'
 import refusalEvents from './events/refusal-events.ts'
@@ -62,7 +61,7 @@ export async function buildApp(
 
   const { perUser, ...times } = config.session
   const store = createSessionStore(redis, times.absolute)
-  const sessions = createSessions({ store, keys: sessionKeys, provider, times, perUser, logger, metrics, now })
+  const sessions = createSessions({ store, keys: sessionKeys, provider, times, perUser, events, logger, metrics, now })
   const exchange = createExchange({ store, keys: sessionKeys, provider, sessions, logger, metrics, now })
   const streams = createStreams({ sessions, logger, metrics })
   const login = createLogin({
@@ -112,9 +111,7 @@ export async function buildApp(
       },
     },
   })
-  // A body that was read leaves the request's context behind: it is entered again.
-  for (const hook of ['onRequest', 'preValidation'] as const)
-    app.addHook(hook, (request: FastifyRequest, _reply: unknown, done: () => void) => inTrace(request.trace, done))
+  app.addHook('onRequest', (request, _reply, done) => inTrace(request.trace, done))
   app.addHook('onRequest', async request => {
     if (!isCanonical(request.raw.url as string)) throw problem('path_malformed')
     if (countOf(request.raw.rawHeaders, 'host') > 1) throw problem('request_invalid', 'host was sent twice')

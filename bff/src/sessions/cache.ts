@@ -24,6 +24,8 @@ export type Cache = {
   /** Forgets everything, and remembers nothing until `ready`. */
   lost(): void
   ready(): void
+  /** How many are remembered. */
+  size(): number
 }
 
 export function createCache(options: {
@@ -117,5 +119,7 @@ export function createCache(options: {
     ready() {
       isReady = true
     },
+
+    size: () => younger.byId.size + older.byId.size,
   }
 }

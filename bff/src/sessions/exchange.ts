@@ -41,6 +41,11 @@ export function createExchange(options: {
     'audience',
     'outcome',
   ])
+  const seconds = options.metrics.histogram(
+    'bff_token_exchange_duration_seconds',
+    'Time until there was a token for an upstream, the refresh before it included.',
+    ['audience'],
+  )
   const flight = singleFlight<Exchanged>()
   /** By session first: a token must never be found without naming whose it is. */
   const local = new Map<string, Map<string, Held>>()
@@ -82,7 +87,7 @@ export function createExchange(options: {
     }
     let exchanged: Exchanged
     try {
-      exchanged = await ask(session, target)
+      exchanged = await ask(session, target).finally(seconds.startTimer({ audience }))
     } catch (error) {
       const outcome = error instanceof ProviderError ? error.kind : 'failed'
       outcomes.inc({ audience, outcome })

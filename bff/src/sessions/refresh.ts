@@ -45,10 +45,20 @@ export function createRefresh(options: {
   /** Epoch ms. */
   now: () => number
   clock?: Clock
+  /** Called for each session that was refreshed and written here. */
+  onRefreshed: (session: Session) => void
 }): Refresh {
   const { store, register, keys, provider, logger, now } = options
   const clock = options.clock ?? processClock
   const outcomes = options.metrics.counter('bff_refreshes_total', 'Refreshes by their outcome.', ['outcome'])
+  const seconds = options.metrics.histogram(
+    'bff_refresh_duration_seconds',
+    'Time until the provider answered a refresh.',
+  )
+  const waits = options.metrics.histogram(
+    'bff_refresh_wait_seconds',
+    'Time that a request or renewal waited for a refresh.',
+  )
   const flights = new Map<string, Flight>()
 
   const begun = (session: Session, isDue: (session: Session) => boolean): Flight => {
@@ -77,6 +87,7 @@ export function createRefresh(options: {
       const controller = new AbortController()
       call = controller
       const issuedAt = now()
+      const stopSeconds = seconds.startTimer()
       void provider
         .refresh(tokens.refreshToken ?? '', rest.person.sub, controller.signal)
         .then(
@@ -94,6 +105,7 @@ export function createRefresh(options: {
           },
         )
         .then(event => {
+          stopSeconds()
           // What an aborted call comes to is never used.
           if (!controller.signal.aborted) send(event)
         })
@@ -129,7 +141,13 @@ export function createRefresh(options: {
       },
       write({ known, refreshed }) {
         const sealed = sealRecord(refreshed, session, keys)
-        asking(store.replace(id, known.version, sealed, owner).then(isWritten => ({ type: 'written', isWritten })))
+        const written = store.replace(id, known.version, sealed, owner)
+        asking(
+          written.then(isWritten => {
+            if (isWritten) options.onRefreshed(refreshed)
+            return { type: 'written', isWritten }
+          }),
+        )
       },
       revoke({ session: { tokens } }) {
         if (tokens.refreshToken === undefined) return
@@ -168,7 +186,7 @@ export function createRefresh(options: {
         flight = begun(session, isDue)
         flights.set(session.id, flight)
       }
-      return within(flight.result, clock)
+      return within(flight.result, clock).finally(waits.startTimer())
     },
     changed: id => flights.get(id)?.send({ type: 'changed' }),
   }

@@ -13,7 +13,7 @@ export type SessionSummary = {
 }
 
 /** Who a session belongs to: a person, and a session at the provider where that tells its name. */
-type Owner = { sub: string; sid?: string }
+export type Owner = { sub: string; sid?: string }
 
 type Summary = Owner & { device: string; createdAt: number; expiresAt: number }
 
@@ -56,7 +56,7 @@ export function createRegister(options: {
   perUser: number
   now: () => number
   /** Called for each session that was ended; without a reason it was over before. */
-  onEnd: (id: string, reason: EndReason | undefined) => void
+  onEnd: (id: string, reason: EndReason | undefined, owner: Owner | undefined) => void
 }): Register {
   const { store, keys, perUser, now, onEnd } = options
 
@@ -84,8 +84,10 @@ export function createRegister(options: {
   }
 
   const endRecord: Register['endRecord'] = async (id, reason) => {
+    // Asked first and not waited for: whose it was is gone with the record, and who cannot say holds up no end.
+    const owner = read(id).catch(() => undefined)
     const existed = await store.end(id, reason)
-    onEnd(id, existed ? reason : undefined)
+    onEnd(id, existed ? reason : undefined, existed ? await owner : undefined)
     return existed
   }
 

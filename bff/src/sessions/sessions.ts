@@ -1,5 +1,6 @@
 import { type Problem, problem } from '@banking/contracts'
 import type { Logger, Metrics } from '@banking/telemetry'
+import { actorOf, type Events } from '../events/events.ts'
 import type { Person, Provider, Tokens } from '../provider/oidc.ts'
 import { createCache } from './cache.ts'
 import { renewalOf } from './protocol.ts'
@@ -96,6 +97,8 @@ export type SessionsOptions = {
   times: SessionTimes
   /** Sessions that one person may have; a new one pushes the oldest out. */
   perUser: number
+  /** Told of refreshes and ends. */
+  events?: Events
   logger: Logger
   metrics: Metrics
   /** Epoch ms. */
@@ -105,10 +108,17 @@ export type SessionsOptions = {
 }
 
 export function createSessions(options: SessionsOptions): Sessions {
-  const { store, keys, provider, times, logger, metrics, now } = options
+  const { store, keys, provider, times, events, logger, metrics, now } = options
   const begun = metrics.counter('bff_sessions_begun_total', 'Logins that led to a session.')
   const over = metrics.counter('bff_sessions_ended_total', 'Sessions ended here.', ['reason'])
   const lookups = metrics.counter('bff_session_lookups_total', 'Sessions looked up in the store.')
+  const hits = metrics.counter('bff_session_cache_hits_total', 'Sessions found in the local cache.')
+  metrics.gauge(
+    'bff_sessions_remembered',
+    'Sessions in the local cache: those seen in the last half minute.',
+    [],
+    gauge => gauge.set(cache.size()),
+  )
   const notBefore = new Map<string, number>()
   const touches = singleFlight<void>()
   const endListeners: ((id: string) => void)[] = []
@@ -124,13 +134,27 @@ export function createSessions(options: SessionsOptions): Sessions {
     keys,
     perUser: options.perUser,
     now,
-    onEnd(id, reason) {
-      if (reason !== undefined) over.inc({ reason })
+    onEnd(id, reason, owner) {
       toldOver(id)
+      if (reason === undefined) return
+      over.inc({ reason })
+      events?.record('session.ended', id, { reason, ...(owner === undefined ? {} : { actor: actorOf(owner) }) })
     },
   })
   const { clock } = options
-  const refresh = createRefresh({ store, register, keys, provider, logger, metrics, now, ...(clock && { clock }) })
+  const onRefreshed = ({ id, version, person }: Session): void =>
+    events?.record('session.refreshed', id, { actor: actorOf(person) }, { seq: version })
+  const refresh = createRefresh({
+    store,
+    register,
+    keys,
+    provider,
+    logger,
+    metrics,
+    now,
+    ...(clock && { clock }),
+    onRefreshed,
+  })
   const cache = createCache({ size: remembered, idle: times.idle, now, isHearing: () => isHearing() })
   const isHearing = store.watch({
     changed(id) {
@@ -214,7 +238,10 @@ export function createSessions(options: SessionsOptions): Sessions {
     async find(cookie) {
       if (cookie === undefined) return { over: 'none' }
       const session = cache.get(cookie)
-      if (session !== undefined) return { session }
+      if (session !== undefined) {
+        hits.inc()
+        return { session }
+      }
       const identity = identityOf(cookie)
       if (identity === undefined) return { over: 'none' }
       return cache.load(cookie, identity.id, () => lookUp(identity))

@@ -18,6 +18,9 @@ session.started
 login.started
 session.started
 session.refused csrf_refused
+session.ended revoked
 logout.received provider
 logout.refused logout_token_invalid
+session.refreshed
+session.ended ended
 `
