@@ -20,7 +20,7 @@ app.addHook('onRequest', (request, reply, done) => {
   else void reply.code(400).send()
 })
 app.removeAllContentTypeParsers()
-const forwarder = createForwarder({ headers, metrics })
+const forwarder = createForwarder({ headers, sessionCookie: config.cookie.name, metrics })
 const token = 'x'.repeat(900)
 for (const upstream of config.upstreams) {
   const forward = forwarder.to(upstream)

@@ -16,7 +16,6 @@ import type { ClientKeys } from './provider/client-keys.ts'
 import { type Provider, ProviderError } from './provider/oidc.ts'
 import { isCanonical } from './proxy/canonical-path.ts'
 import { addressBlock, clientAddress, trustedProxies } from './proxy/client-address.ts'
-import { sessionCookieName } from './proxy/header-fields.ts'
 import { createAdmission } from './proxy/limits.ts'
 import proxy from './proxy/proxy.ts'
 import type { Redis } from './redis.ts'
@@ -93,7 +92,7 @@ export async function buildApp(
       session: {
         type: 'apiKey',
         in: 'cookie',
-        name: sessionCookieName,
+        name: config.cookie.name,
         description: 'The session cookie; a script sends X-CSRF: 1 beside it.',
       },
     },
@@ -120,7 +119,7 @@ export async function buildApp(
   app.addHook('onRequest', admission.onRequest)
   await app.register(refusalEvents, { events, sessions })
   await app.register(pages.plugin)
-  await app.register(session, { sessions, publicOrigin, admission })
+  await app.register(session, { sessions, publicOrigin, admission, cookie: config.cookie })
   await app.register(start, { login, sessions, publicOrigin, breaker })
   await app.register(signIn, { sessions, pages, publicOrigin, breaker })
   await app.register(callback, { login, sessions, provider, pages, events, absolute: config.session.absolute, now })
@@ -140,6 +139,7 @@ export async function buildApp(
     publicOrigin,
     metrics,
     headers,
+    sessionCookie: config.cookie.name,
   })
   if (web !== undefined) await app.register(webApp, { ...web, pages })
   else if (upstreams.every(({ prefix }) => prefix !== '/')) await app.register(startPage, { sessions, pages, now })

@@ -216,7 +216,7 @@ export async function testProvider(
         issued_token_type: 'urn:ietf:params:oauth:token-type:access_token',
         token_type: 'Bearer',
         expires_in: settings.exchangedLifetime,
-        scope: parameters.get('scope'),
+        scope: parameters.get('scope') ?? undefined,
       },
     }
   }

@@ -141,7 +141,7 @@ const Upstream = group('A service behind the edge.', {
   }),
   kind: choice(['api', 'pages'], {
     description:
-      '`api` is called by scripts and answers with data. `pages` is opened by people: a site or an app with pages of its own; who is not logged in gets the login page.',
+      '`api` is called by scripts and answers with data. `pages` is opened by people: a site or an app with pages of its own; who is not logged in gets the login page. Its own Content-Security-Policy is kept when it sends one. Cookies of the browser are forwarded to neither.',
     protects:
       'Cross-site request forgery: an `api` is reached only with X-CSRF: 1, which no other site can send; `pages` take unsafe methods only from their own origin.',
     default: upstreamDefaults.kind,

@@ -85,7 +85,7 @@ export function reference(): string {
 <!-- Made by \`pnpm edge --print-reference\` from bff/src/config/options.ts; a test compares them. -->
 
 One file in YAML (JSON is a part of YAML), named by \`--config\` or \`CONFIG_FILE\`. \`pnpm edge --config edge.yaml --check\` says whether it is good and what it means; whatever is wrong stops the start with exit code 78
-and one line per problem: file, line, column, what, why, and what to write instead. There is no other source of settings, and none is changed while the edge runs; key and secret files are read again when they change.
+and one line per problem: file, line, column, what, why, and what to write instead. There is no other source of settings, and none is changed while the edge runs, but the client's key or secret file is read again when it changes.
 
 - \`\${NAME}\` and \`\${NAME:-default}\` stand for variables of the environment, inside values only. An empty value counts as not set.
 - A duration is a whole number and \`ms\`, \`s\`, \`m\`, \`h\` or \`d\`: \`15m\`. A size is one and \`B\`, \`KB\`, \`MB\` or \`GB\` (1 KB is 1024 bytes): \`1MB\`.

@@ -3,7 +3,7 @@ import { buffer } from 'node:stream/consumers'
 import { problem } from '@banking/contracts'
 import { childOf, formatTraceparent, type Histogram, type Metrics } from '@banking/telemetry'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { requestFields, responseFields } from './header-fields.ts'
+import { type AnswerRules, answerRules, requestFields, responseFields } from './header-fields.ts'
 import { createPipe, type Outcome, type Pipe } from './pipe.ts'
 import type { Upstream } from './upstreams.ts'
 
@@ -34,9 +34,13 @@ export type Forwarder = {
 const repeatable = 16 * 1024
 const bodiless: ReadonlySet<string> = new Set(['GET', 'HEAD'])
 
-/** @param options.headers name and value of every header field that the edge itself sends */
-export function createForwarder(options: { headers: Readonly<Record<string, string>>; metrics: Metrics }): Forwarder {
-  const own = Object.entries(options.headers).flat()
+export function createForwarder(options: {
+  /** Name and value of every header field that the edge itself sends. */
+  headers: Readonly<Record<string, string>>
+  /** Name of the cookie that no upstream may set. */
+  sessionCookie: string
+  metrics: Metrics
+}): Forwarder {
   const seconds = options.metrics.histogram('upstream_request_duration_seconds', 'Time until an upstream was done.', [
     'upstream',
     'status',
@@ -52,7 +56,8 @@ export function createForwarder(options: { headers: Readonly<Record<string, stri
       })
       pipes.push(pipe)
       const durations = durationsOf(upstream.name, seconds)
-      return (request, reply, passport) => forward({ request, reply, passport, upstream, pipe, own, durations })
+      const rules = answerRules(options.headers, options.sessionCookie, upstream)
+      return (request, reply, passport) => forward({ request, reply, passport, upstream, pipe, rules, durations })
     },
     close: async () => {
       await Promise.all(pipes.map(pipe => pipe.close()))
@@ -78,10 +83,10 @@ async function forward(job: {
   passport: Passport
   upstream: Upstream
   pipe: Pipe
-  own: readonly string[]
+  rules: AnswerRules
   durations: Durations
 }): Promise<void> {
-  const { request, reply, passport, upstream, pipe, own, durations } = job
+  const { request, reply, passport, upstream, pipe, rules, durations } = job
   const { raw, method } = request
   const started = performance.now()
   const body = hasBody(request) ? await bodyOf(request, upstream.bodyLimit) : null
@@ -98,8 +103,12 @@ async function forward(job: {
     reply.hijack()
     passport.onAnswer?.()
     durations(status, started)
-    const head = own.concat('x-request-id', request.id, 'traceparent', formatTraceparent(request.trace))
-    return responseFields(answered, head, upstream.origin)
+    return responseFields(answered, rules, [
+      'x-request-id',
+      request.id,
+      'traceparent',
+      formatTraceparent(request.trace),
+    ])
   }
   const send = (token: string | undefined): Promise<Outcome> => {
     const headers = token === undefined ? fields : fields.concat('authorization', `Bearer ${token}`)

@@ -1,5 +1,6 @@
 import { problem } from '@banking/contracts'
 import { loginCookiePrefix } from '../login/login-transaction.ts'
+import type { Upstream } from './upstreams.ts'
 
 /** What a request may say to an upstream. All else stays here: cookies, credentials, forwarded and identity headers. */
 const passed: ReadonlySet<string> = new Set([
@@ -72,8 +73,6 @@ const edgeOnly: ReadonlySet<string> = new Set([
   'x-xss-protection',
 ])
 
-export const sessionCookieName = '__Host-session'
-
 /**
  * The header fields of a request that go on, as name and value in turn.
  *
@@ -94,23 +93,53 @@ export function requestFields(raw: readonly string[]): string[] {
   return [...kept].flat()
 }
 
+/** How the answers of one upstream reach the browser. */
+export type AnswerRules = {
+  /** Name and value of the edge's own fields; all their names are in {@link edgeOnly}: an upstream cannot weaken them. */
+  own: readonly string[]
+  /** The same without the policy, for an upstream whose own is kept; undefined where it is dropped. */
+  ownWithoutPolicy: readonly string[] | undefined
+  /** Origin of the upstream, so that its own address in `Location` becomes a path. */
+  origin: string
+  /** In lower case. */
+  sessionCookie: string
+}
+
+const policy = 'content-security-policy'
+
+/** Pages know best what they load: their own policy is kept, everything else is as the edge says. */
+export function answerRules(
+  headers: Readonly<Record<string, string>>,
+  sessionCookie: string,
+  { kind, origin }: Pick<Upstream, 'kind' | 'origin'>,
+): AnswerRules {
+  const own = Object.entries(headers)
+  return {
+    own: own.flat(),
+    ownWithoutPolicy: kind === 'pages' ? own.filter(([name]) => name !== policy).flat() : undefined,
+    origin,
+    sessionCookie: sessionCookie.toLowerCase(),
+  }
+}
+
 /**
  * The header fields of an answer that go on to the browser, after the edge's own.
  *
- * @param own names of the edge's fields in lower case are in {@link edgeOnly}: an upstream cannot weaken them
- * @param upstream origin of the upstream, so that its own address in `Location` becomes a path
+ * @param more name and value of what the edge says about this answer alone
  */
-export function responseFields(raw: readonly string[], own: readonly string[], upstream: string): string[] {
+export function responseFields(raw: readonly string[], rules: AnswerRules, more: readonly string[]): string[] {
   const named = connectionNamed(raw)
-  const fields = [...own]
+  const { ownWithoutPolicy, origin } = rules
+  const keepsPolicy = ownWithoutPolicy !== undefined && hasField(raw, policy) && !named.has(policy)
+  const fields = (keepsPolicy ? ownWithoutPolicy : rules.own).concat(more)
   let caching = false
   for (let at = 0; at < raw.length; at += 2) {
     const name = (raw[at] as string).toLowerCase()
     let value = raw[at + 1] as string
-    if (hopByHop.has(name) || edgeOnly.has(name) || named.has(name)) continue
+    if (hopByHop.has(name) || (edgeOnly.has(name) && !(keepsPolicy && name === policy)) || named.has(name)) continue
     if (name.startsWith('access-control-')) continue
-    if (name === 'set-cookie' && isOurCookie(value)) continue
-    if (name === 'location' && value.startsWith(`${upstream}/`)) value = value.slice(upstream.length)
+    if (name === 'set-cookie' && isOurCookie(value, rules.sessionCookie)) continue
+    if (name === 'location' && value.startsWith(`${origin}/`)) value = value.slice(origin.length)
     if (name === 'cache-control') caching = true
     fields.push(name, value)
   }
@@ -119,10 +148,17 @@ export function responseFields(raw: readonly string[], own: readonly string[], u
   return fields
 }
 
+/** Whether the field is there and says something: an empty policy is none. */
+function hasField(raw: readonly string[], name: string): boolean {
+  for (let at = 0; at < raw.length; at += 2)
+    if ((raw[at] as string).toLowerCase() === name && (raw[at + 1] as string).trim() !== '') return true
+  return false
+}
+
 /** Whether a Set-Cookie would set one of ours; browsers compare names exactly, people do not. */
-function isOurCookie(setCookie: string): boolean {
+function isOurCookie(setCookie: string, sessionCookie: string): boolean {
   const name = (setCookie.split(/[=;]/, 1)[0] as string).trim().toLowerCase()
-  return name === sessionCookieName.toLowerCase() || name.startsWith(loginCookiePrefix.toLowerCase())
+  return name === sessionCookie || name.startsWith(loginCookiePrefix.toLowerCase())
 }
 
 /** Fields that the sender declares to be for this hop only. They go before ours are added. */

@@ -22,13 +22,15 @@ export type ProxyOptions = {
   metrics: Metrics
   /** Name and value of every header field that the edge itself sends. */
   headers: Readonly<Record<string, string>>
+  /** Its name: no upstream may set it. */
+  sessionCookie: string
 }
 
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 
 /**
- * `/api/<name>/*` to the upstreams of the table. The session alone authorises; the upstream gets a token made for it,
- * an allow-list of header fields, the path as it came, and nothing else of the browser.
+ * Everything below the paths of the table to its upstream. The session alone authorises; the upstream gets the token
+ * that the table says, an allow-list of header fields, the path as it came, and nothing else of the browser.
  */
 export default async function proxy(app: FastifyInstance, options: ProxyOptions): Promise<void> {
   const { sessions, exchange, streams, admission } = options
