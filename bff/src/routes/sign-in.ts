@@ -3,7 +3,7 @@ import Type from 'typebox'
 import type { LoopBreaker } from '../login/loop-breaker.ts'
 import { returnAddress } from '../login/return-address.ts'
 import type { Pages } from '../pages/pages.ts'
-import { sessionCookieOf } from '../sessions/session.ts'
+import { clearSessionCookie, sessionCookieOf } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 
 const query = Type.Object({ return_to: Type.Optional(Type.String({ maxLength: 4096 })) })
@@ -22,7 +22,9 @@ export default async function signIn(
     { exposeHeadRoute: false, schema: { querystring: query, hide: true } },
     async (request, reply) => {
       const address = returnAddress(request.query.return_to, publicOrigin) ?? '/'
-      const found = await sessions.find(sessionCookieOf(request))
+      const cookie = sessionCookieOf(request)
+      const found = await sessions.find(cookie)
+      if ('over' in found && cookie !== undefined) clearSessionCookie(reply)
       if ('over' in found) return pages.signIn(reply, 401, address, found.over)
       breaker.count(request, reply)
       return reply.redirect(address, 302)

@@ -230,6 +230,8 @@ function observe(
     // What is answered is about a person: nobody keeps a copy unless the route says that they may.
     reply.header('cache-control', 'no-store')
     reply.headers(headers)
+    // Node's parser drops what came in one piece with a request for an upgrade: the next request would never be answered.
+    if (request.raw.headers.upgrade !== undefined) reply.raw.shouldKeepAlive = false
     done(refuseShape(request.raw))
   })
   app.addHook('onResponse', (request, reply, done) => {
