@@ -128,7 +128,11 @@ ${link(action)}
         script: true,
       })
     },
-    signIn: (reply, status, address, reason) => send(reply, status, signInPage(address, reason)),
+    signIn: (reply, status, address, reason) => {
+      // RFC 9110 §15.5.2
+      if (status === 401) reply.header('www-authenticate', 'Cookie realm="session"')
+      return send(reply, status, signInPage(address, reason))
+    },
     restart: (reply, href) =>
       send(reply, problems.login_expired.status, {
         title: 'Signing you in again',
