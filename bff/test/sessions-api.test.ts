@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto'
+import { eventually } from '@banking/testkit'
 import t from 'tap'
+import { defaults } from '../src/config/options.ts'
 import { deviceOf } from '../src/login/device.ts'
-import { type Browser, edge, origin } from './edge.ts'
+import { type Browser, type Cookie, edge, origin } from './edge.ts'
 import { alice as anyone, bob, type Person } from './provider.ts'
 
 /** Nobody else's test has this person's sessions. */
@@ -238,6 +240,50 @@ t.test('keeps nothing of a User-Agent but words of its own', async t => {
     ],
   ] as const)
     t.equal(deviceOf(userAgent), device)
+})
+
+t.test('what is ended on one replica is over on all of them, also where it was remembered', async t => {
+  const first = await edge(t)
+  const shared = { provider: first.provider, clientKeyFile: first.keyFile, sessionKeys: first.config.sessionKeys }
+  const second = await edge(t, shared)
+  const laptop = await logIn(first.browser())
+  const phone = await logIn(first.browser(), alice, iphone)
+  const third = await logIn(first.browser())
+  const there = (person: Browser) => {
+    const away = second.browser()
+    away.jar.set('__Host-session', person.jar.get('__Host-session') as Cookie)
+    return away
+  }
+  const [phoneThere, thirdThere, laptopThere] = [there(phone), there(third), there(laptop)]
+  for (const away of [phoneThere, thirdThere, laptopThere]) t.match(await whoami(away), { sub: alice.sub })
+  const over = async (away: Browser) => {
+    let told: { code?: string; reason?: string } = {}
+    await eventually(async () => {
+      told = await whoami(away)
+      return told.code === 'login_required'
+    })
+    t.equal(told.reason, 'revoked')
+  }
+
+  await end(laptop, (await list(laptop)).find(({ device }) => device === 'Safari on iPhone')?.id as string)
+  await over(phoneThere)
+  t.match(await whoami(thirdThere), { sub: alice.sub })
+  await endOthers(laptop)
+  await over(thirdThere)
+  t.match(await whoami(laptopThere), { sub: alice.sub })
+  t.equal(await first.sessions.endBy({ sub: alice.sub }), 1)
+  await over(laptopThere)
+})
+
+t.test('a login beyond the limit ends the oldest session, which says so', async t => {
+  const { browser, config } = await edge(t, { config: { session: { ...defaults.session, perUser: 2 } } })
+  t.equal(config.session.perUser, 2)
+  const oldest = await logIn(browser())
+  const second = await logIn(browser())
+  const newest = await logIn(browser())
+  t.match(await whoami(oldest), { code: 'login_required', reason: 'limit' })
+  for (const person of [second, newest]) t.match(await whoami(person), { sub: alice.sub })
+  t.match((await oldest.open('/')).body, 'Sign in to continue')
 })
 
 t.test('Redis away is 503 for each of them, and nobody is logged out', async t => {
