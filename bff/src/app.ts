@@ -100,7 +100,6 @@ export async function buildApp(
     metrics,
     continueTrace: false,
     headers,
-    pageOf: pages.pageOf,
     translators: [asProviderProblem],
     connections: {
       most: limits.connections,

@@ -110,7 +110,6 @@ export async function edge(
       clientId: 'banking-web-app',
       credential,
       pushedRequests: 'required',
-      idTokenAlgorithms: ['ES256'],
       assumedLifetime: 60_000,
       ...options.providerConfig,
     },

@@ -580,7 +580,7 @@ t.test('holds a fast client back while the service reads slowly', async t => {
 t.test('64 clients that leave, waiting or being answered, take no connection with them', async t => {
   const waiting: ServerResponse[] = []
   let isSlow = true
-  const { port, cookie, upstream } = await serving(
+  const { port, cookie, upstream, lines } = await serving(
     t,
     (_request, response) => {
       if (!isSlow) return response.end('{}')
@@ -590,13 +590,18 @@ t.test('64 clients that leave, waiting or being answered, take no connection wit
     },
     { connections: 8 },
   )
-  const clients = Array.from({ length: 64 }, () => ask({ port, cookie }, '/api/payments'))
+  const clients = Array.from({ length: 64 }, (_, n) => ask({ port, cookie }, `/api/payments/${n}`))
   for (const client of clients) {
     client.request.on('error', () => undefined)
     client.request.end()
   }
   await until(() => waiting.length === 8)
-  for (const client of clients) client.request.destroy()
+  const isAnswered = (_: unknown, n: number) => upstream.seen.some(({ url }) => url === `/api/payments/${n}`)
+  const left = () => lines().filter(line => line['msg'] === 'client went away').length
+  const [answered, queued] = [clients.filter(isAnswered), clients.filter((client, n) => !isAnswered(client, n))]
+  for (const client of queued) client.request.destroy()
+  await until(() => left() === queued.length)
+  for (const client of answered) client.request.destroy()
   isSlow = false
   const answers = await Promise.all(
     Array.from({ length: 32 }, () => whole(ask({ port, cookie }, '/api/payments').send())),

@@ -92,9 +92,9 @@ async function forward(job: {
   const body = hasBody(request) ? await bodyOf(request, upstream.bodyLimit) : null
   if (body !== null && !Buffer.isBuffer(body)) passport.onUpload?.()
   const fields = requestFields(raw.rawHeaders)
-  if (body !== null && raw.headers['content-length'] !== undefined)
-    // A known length is passed on; undici frames all else in chunks.
-    fields.push('content-length', raw.headers['content-length'])
+  // The known length of a stream is passed on; all else is framed anew.
+  const length = raw.headers['content-length']
+  if (body !== null && !Buffer.isBuffer(body) && length !== undefined) fields.push('content-length', length)
   fields.push('x-request-id', request.id, 'traceparent', formatTraceparent(childOf(request.trace)))
 
   const answer = (status: number, answered: readonly string[]): string[] | undefined => {

@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
 import { Problem, problem } from '@banking/contracts'
 import { type Dispatcher, Pool } from 'undici'
+import { createHttp1Pool } from './http1-pool.ts'
 
 /** One request for an upstream, ready to be written. */
 type Outbound = {
@@ -71,7 +72,9 @@ export function createPipe(options: PipeOptions): Pipe {
     connect: { timeout: connectTimeout },
   }
   const connections = options.connections ?? 128
-  const brief = new Pool(options.origin, { ...shared, bodyTimeout, connections })
+  const brief = options.origin.startsWith('http:')
+    ? createHttp1Pool({ ...shared, origin: options.origin, connectTimeout, bodyTimeout, connections })
+    : new Pool(options.origin, { ...shared, bodyTimeout, connections })
   // A body that is passed on as it comes holds its connection for as long as the client likes to send.
   const uploads = new Pool(options.origin, { ...shared, bodyTimeout, connections })
   const endless = new Pool(options.origin, { ...shared, bodyTimeout: 0, connections: endlessConnections })
@@ -91,7 +94,7 @@ export function createPipe(options: PipeOptions): Pipe {
     forward: (outbound, response, answer) =>
       new Promise(resolve => {
         const isKnown = outbound.body === null || Buffer.isBuffer(outbound.body)
-        const pool = outbound.endless ? endless : isKnown ? brief : uploads
+        const pool = (outbound.endless ? endless : isKnown ? brief : uploads) as Way
         new Passage({ pool, waiting, outbound, response, answer, resolve }).dispatch()
       }),
     close: async () => {
@@ -106,8 +109,11 @@ class Declined extends Error {}
 class QueuedTooLong extends Error {}
 class TooManyFields extends Error {}
 
+/** What undici's pools and ours have in common. */
+type Way = { dispatch(request: Omit<Outbound, 'endless'>, handler: Dispatcher.DispatchHandler): unknown }
+
 type Job = {
-  pool: Pool
+  pool: Way
   waiting: Set<Passage>
   outbound: Outbound
   response: ServerResponse

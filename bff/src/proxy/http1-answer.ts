@@ -1,0 +1,211 @@
+import { errors } from 'undici'
+
+const fieldName = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
+const statusLine = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: .*)?$/
+/** Control characters, and line ends that are not CR LF: what one parser ends a line at, another reads on over. */
+const forbidden = /[^\t\r\n\x20-\x7e\x80-\xff]|\r(?!\n)|(?<!\r)\n/
+const chunkLine = /^([0-9A-Fa-f]{1,8})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/
+const headEnd = Buffer.from('\r\n\r\n')
+const lineEnd = Buffer.from('\r\n')
+/** Answers with 1xx before the real one. */
+const interimLimit = 16
+/** Bytes of the line before each chunk. */
+const chunkLineLimit = 1024
+
+type AnswerOptions = {
+  /** Whether HEAD was asked: then there is no body, whatever the head says. */
+  isHead: boolean
+  /** Bytes of a head, and of trailers. */
+  maxHeaderSize: number
+  onHead: (status: number, fields: string[]) => void
+  onData: (chunk: Buffer) => void
+}
+
+/**
+ * Reads one answer off a connection (RFC 9112 §4 to §7). There is one reading of it or none: what could be framed in
+ * two ways, is malformed or goes on after its end is refused, and the connection must not be used again.
+ */
+export class Http1Answer {
+  readonly #on: AnswerOptions
+  #state: 'head' | 'length' | 'chunk-line' | 'chunk' | 'chunk-end' | 'trailers' | 'close' | 'whole' = 'head'
+  /** Bytes of a head or a line that is not there as a whole yet. */
+  #rest: Buffer | undefined
+  /** Bytes that are still to come of the body, or of the chunk. */
+  #left = 0
+  #interim = 0
+  #trailerBytes = 0
+  #isReusable = true
+  /** s, by the upstream's `Keep-Alive: timeout=`. */
+  keepAlive: number | undefined
+  hasHead = false
+
+  constructor(on: AnswerOptions) {
+    this.#on = on
+  }
+
+  get isWhole(): boolean {
+    return this.#state === 'whole'
+  }
+
+  get endsWithConnection(): boolean {
+    return this.#state === 'close'
+  }
+
+  get isReusable(): boolean {
+    return this.#isReusable
+  }
+
+  /** @throws HTTPParserError or HeadersOverflowError for whatever is not exactly HTTP/1.1 */
+  read(piece: Buffer): void {
+    let chunk = piece
+    if (this.#rest !== undefined) {
+      chunk = Buffer.concat([this.#rest, piece])
+      this.#rest = undefined
+    }
+    let at = 0
+    while (at < chunk.length && this.#state !== 'whole') {
+      const next = this.#step(chunk, at)
+      if (next === -1) {
+        this.#rest = chunk.subarray(at)
+        return
+      }
+      at = next
+    }
+    // Something after the end: an answer to nobody's request. What came before it is complete and stays so.
+    if (at < chunk.length) this.#isReusable = false
+  }
+
+  /** @returns how far it read, -1 when more must come first */
+  #step(chunk: Buffer, at: number): number {
+    switch (this.#state) {
+      case 'head':
+        return this.#readHead(chunk, at)
+      case 'close':
+        this.#on.onData(at === 0 ? chunk : chunk.subarray(at))
+        return chunk.length
+      case 'chunk-line':
+        return this.#readChunkLine(chunk, at)
+      case 'chunk-end':
+        if (chunk.length - at < 2) return -1
+        if (chunk[at] !== 13 || chunk[at + 1] !== 10) throw malformed('a chunk is longer than it said')
+        this.#state = 'chunk-line'
+        return at + 2
+      case 'trailers':
+        return this.#readTrailer(chunk, at)
+      default:
+        return this.#readBody(chunk, at)
+    }
+  }
+
+  #readBody(chunk: Buffer, at: number): number {
+    const end = Math.min(chunk.length, at + this.#left)
+    this.#left -= end - at
+    if (this.#left === 0) this.#state = this.#state === 'length' ? 'whole' : 'chunk-end'
+    this.#on.onData(at === 0 && end === chunk.length ? chunk : chunk.subarray(at, end))
+    return end
+  }
+
+  #readHead(chunk: Buffer, at: number): number {
+    const end = chunk.indexOf(headEnd, at)
+    if ((end === -1 ? chunk.length : end) - at > this.#on.maxHeaderSize) throw new errors.HeadersOverflowError()
+    if (end === -1) return -1
+    const lines = lineText(chunk, at, end).split('\r\n')
+    const [, minor, code] = statusLine.exec(lines[0] as string) ?? []
+    if (code === undefined) throw malformed('no status line')
+    const status = Number(code)
+    const fields: string[] = []
+    for (let line = 1; line < lines.length; line++) {
+      const text = lines[line] as string
+      const colon = text.indexOf(':')
+      const name = text.slice(0, colon)
+      if (colon === -1 || !fieldName.test(name)) throw malformed('a line that is no field')
+      fields.push(name, withoutSpace(text, colon + 1))
+    }
+    if (status < 200) {
+      // Nobody asked for another protocol, and nobody may make us wait for ever.
+      if (status === 101 || ++this.#interim > interimLimit) throw malformed(`status ${status}`)
+      return end + 4
+    }
+    this.#frame(minor === '1', status, fields)
+    this.hasHead = true
+    this.#on.onHead(status, fields)
+    return end + 4
+  }
+
+  /** Where the body ends (RFC 9112 §6.3). Two answers to that are none. */
+  #frame(isCurrent: boolean, status: number, fields: readonly string[]): void {
+    let length: string | undefined
+    let coding: string | undefined
+    this.#isReusable = isCurrent
+    for (let at = 0; at < fields.length; at += 2) {
+      const name = (fields[at] as string).toLowerCase()
+      const value = fields[at + 1] as string
+      if (name === 'content-length') {
+        if (length !== undefined || !/^\d{1,15}$/.test(value)) throw malformed('Content-Length')
+        length = value
+      } else if (name === 'transfer-encoding') {
+        if (coding !== undefined || !isCurrent || value.toLowerCase() !== 'chunked')
+          throw malformed('Transfer-Encoding')
+        coding = value
+      } else if (name === 'connection') {
+        if (/(?:^|[,\t ])close(?:$|[,\t ])/i.test(value)) this.#isReusable = false
+      } else if (name === 'keep-alive') {
+        const seconds = /(?:^|[,;\t ])timeout=(\d{1,6})/i.exec(value)?.[1]
+        if (seconds !== undefined) this.keepAlive = Number(seconds)
+      }
+    }
+    if (length !== undefined && coding !== undefined) throw malformed('Content-Length beside Transfer-Encoding')
+    if (this.#on.isHead || status === 204 || status === 304) this.#state = 'whole'
+    else if (coding !== undefined) this.#state = 'chunk-line'
+    else if (length === undefined) {
+      this.#state = 'close'
+      this.#isReusable = false
+    } else {
+      this.#left = Number(length)
+      this.#state = this.#left === 0 ? 'whole' : 'length'
+    }
+  }
+
+  #readChunkLine(chunk: Buffer, at: number): number {
+    const end = chunk.indexOf(lineEnd, at)
+    if ((end === -1 ? chunk.length : end) - at > chunkLineLimit) throw malformed('a chunk without a size')
+    if (end === -1) return -1
+    const size = chunkLine.exec(lineText(chunk, at, end))?.[1]
+    if (size === undefined) throw malformed('a chunk without a size')
+    this.#left = Number.parseInt(size, 16)
+    this.#state = this.#left === 0 ? 'trailers' : 'chunk'
+    return end + 2
+  }
+
+  /** Trailers are read and dropped. */
+  #readTrailer(chunk: Buffer, at: number): number {
+    const end = chunk.indexOf(lineEnd, at)
+    const length = (end === -1 ? chunk.length : end) - at
+    if (this.#trailerBytes + length > this.#on.maxHeaderSize) throw new errors.HeadersOverflowError()
+    if (end === -1) return -1
+    this.#trailerBytes += length
+    if (length === 0) this.#state = 'whole'
+    else if (!fieldName.test(lineText(chunk, at, end).split(':', 1)[0] as string)) throw malformed('a trailer')
+    return end + 2
+  }
+}
+
+/** The rest of a line without the spaces and tabs around it; what else JavaScript calls space is part of a value. */
+function withoutSpace(text: string, from: number): string {
+  let start = from
+  let end = text.length
+  while (start < end && isSpace(text.charCodeAt(start))) start++
+  while (end > start && isSpace(text.charCodeAt(end - 1))) end--
+  return text.slice(start, end)
+}
+
+const isSpace = (code: number): boolean => code === 32 || code === 9
+
+/** @throws HTTPParserError for anything in it that parsers disagree on */
+function lineText(chunk: Buffer, at: number, end: number): string {
+  const text = chunk.toString('latin1', at, end)
+  if (forbidden.test(text)) throw malformed('a control character')
+  return text
+}
+
+const malformed = (what: string): Error => new errors.HTTPParserError(`malformed answer: ${what}`)

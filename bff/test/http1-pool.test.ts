@@ -1,0 +1,348 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import t, { type Test } from 'tap'
+import { type Dispatcher, Pool } from 'undici'
+import { Http1Answer } from '../src/proxy/http1-answer.ts'
+import { createHttp1Pool } from '../src/proxy/http1-pool.ts'
+
+const limits = {
+  connections: 2,
+  connectTimeout: 2_000,
+  headersTimeout: 5_000,
+  bodyTimeout: 5_000,
+  maxHeaderSize: 16_384,
+}
+
+/** A server that answers with exactly these bytes, and what it was sent. */
+async function speaking(t: Test, answer: (socket: Socket, request: string, count: number) => void) {
+  const requests: string[] = []
+  const sockets: Socket[] = []
+  const server: Server = createServer(socket => {
+    sockets.push(socket)
+    socket.on('error', () => undefined)
+    let head = ''
+    socket.on('data', chunk => {
+      head += chunk.toString('latin1')
+      if (!head.includes('\r\n\r\n')) return
+      requests.push(head)
+      const request = head
+      head = ''
+      answer(socket, request, requests.length)
+    })
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  return { origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, requests, sockets, server }
+}
+
+function pool(t: Test, origin: string, more: Partial<typeof limits> = {}) {
+  const made = createHttp1Pool({ ...limits, ...more, origin })
+  t.teardown(() => made.destroy())
+  return made
+}
+
+type Told = { status?: number; fields?: string[]; body: string; end: 'whole' | 'error'; error?: Error }
+
+/** Asks and tells all that the handler was told. */
+function ask(
+  way: { dispatch: (request: never, handler: Dispatcher.DispatchHandler) => unknown },
+  more: { method?: string; path?: string; headers?: string[]; body?: Buffer | null } = {},
+  onStart: (controller: Dispatcher.DispatchController) => void = () => undefined,
+): Promise<Told> {
+  return new Promise((resolve, reject) => {
+    const told: Told = { body: '', end: 'whole' }
+    const handler: Dispatcher.DispatchHandler = {
+      onRequestStart: onStart,
+      onResponseStart(controller, status) {
+        if (status < 200) return
+        told.status = status
+        told.fields = (controller.rawHeaders as (string | Buffer)[]).map(part =>
+          typeof part === 'string' ? part : part.toString('latin1'),
+        )
+      },
+      onResponseData(_controller, chunk) {
+        told.body += chunk.toString('latin1')
+      },
+      onResponseEnd: () => resolve(told),
+      onResponseError(_controller, error) {
+        told.end = 'error'
+        told.error = error
+        resolve(told)
+      },
+    }
+    try {
+      way.dispatch({ method: 'GET', path: '/', headers: [], body: null, ...more } as never, handler)
+    } catch (error) {
+      reject(error)
+    }
+  })
+}
+
+const good: Record<string, string> = {
+  'a length': 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: b\r\n\r\nhello',
+  'an empty body': 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n',
+  chunks: 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n',
+  'chunks in capitals': 'HTTP/1.1 200 OK\r\nTRANSFER-ENCODING: CHUNKED\r\n\r\nA\r\n0123456789\r\n0\r\n\r\n',
+  'chunks with extensions and trailers':
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n5;a=b\r\nhello\r\n0\r\nX-T: 1\r\n\r\n',
+  'a body until the end': 'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nuntil the end',
+  'HTTP/1.0': 'HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok',
+  'HTTP/1.0 until the end': 'HTTP/1.0 200 OK\r\n\r\nall of it',
+  204: 'HTTP/1.1 204 No Content\r\nETag: "1"\r\n\r\n',
+  '304 with a length': 'HTTP/1.1 304 Not Modified\r\nContent-Length: 100\r\n\r\n',
+  'interim answers':
+    'HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx',
+  'no reason': 'HTTP/1.1 200 \r\nContent-Length: 1\r\n\r\nx',
+  'bytes above ASCII': 'HTTP/1.1 200 OK\r\nX-A: caf\xe9\xa0\r\nContent-Length: 1\r\n\r\n\xff',
+  'spaces around values': 'HTTP/1.1 200 OK\r\nX-A: \t b c\r\nX-B:\r\nContent-Length:1\r\n\r\nx',
+  'a field twice': 'HTTP/1.1 599 Odd\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 1\r\n\r\nx',
+}
+
+const bad: Record<string, string> = {
+  'another protocol': 'SMTP READY\r\n\r\n',
+  'HTTP/2.0': 'HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n',
+  'a status of two digits': 'HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n',
+  'a status of four digits': 'HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n',
+  'an upgrade that nobody asked for': 'HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nhello',
+  'a length beside chunks':
+    'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n',
+  'chunks beside a length':
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n5\r\nhello\r\n0\r\n\r\n',
+  'two lengths': 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!',
+  'a length twice': 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello',
+  'a list of lengths': 'HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\nhello',
+  'a signed length': 'HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nhello',
+  'a hexadecimal length': 'HTTP/1.1 200 OK\r\nContent-Length: 0x5\r\n\r\nhello',
+  'an empty length': 'HTTP/1.1 200 OK\r\nContent-Length: \r\n\r\nhello',
+  'an endless length': `HTTP/1.1 200 OK\r\nContent-Length: ${'9'.repeat(30)}\r\n\r\nhello`,
+  'an unknown coding': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n',
+  'two codings': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n',
+  'a coding twice': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+  'chunks in HTTP/1.0': 'HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+  'a line without a colon': 'HTTP/1.1 200 OK\r\nContent-Length\r\n\r\n',
+  'a space before the colon': 'HTTP/1.1 200 OK\r\nContent-Length : 5\r\n\r\nhello',
+  'a space before the name': 'HTTP/1.1 200 OK\r\n X-A: b\r\nContent-Length: 0\r\n\r\n',
+  'an empty name': 'HTTP/1.1 200 OK\r\n: b\r\nContent-Length: 0\r\n\r\n',
+  'a folded line': 'HTTP/1.1 200 OK\r\nX-A: b\r\n c\r\nContent-Length: 0\r\n\r\n',
+  'a bare LF': 'HTTP/1.1 200 OK\r\nX-A: b\nContent-Length: 5\r\n\r\nhello',
+  'a bare CR': 'HTTP/1.1 200 OK\r\nX-A: b\rX-B: c\r\nContent-Length: 0\r\n\r\n',
+  'only LF': 'HTTP/1.1 200 OK\nContent-Length: 5\n\nhello',
+  NUL: 'HTTP/1.1 200 OK\r\nX-A: b\0c\r\nContent-Length: 0\r\n\r\n',
+  'a chunk without a size': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nhello\r\n0\r\n\r\n',
+  'a negative chunk': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n',
+  'a chunk of 0x5': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n',
+  'a chunk too large to be': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\nhello',
+  'a chunk longer than it said': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhello\r\n0\r\n\r\n',
+  'a chunk that ends with LF': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\n0\r\n\r\n',
+  'a trailer that is none': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX T: 1\r\n\r\n',
+  'a head without an end': `HTTP/1.1 200 OK\r\nX-A: ${'x'.repeat(20_000)}`,
+  'a head that is too large': `HTTP/1.1 200 OK\r\nX-A: ${'x'.repeat(20_000)}\r\n\r\n`,
+  'an end in the head': 'HTTP/1.1 200 OK\r\nContent-Le',
+  'an end in the body': 'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello',
+  'an end in a chunk': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhello',
+  'an end before the last chunk': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n',
+  'an end in the trailers': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-T: 1\r\n',
+  nothing: '',
+}
+
+t.test('reads what undici reads, and refuses all that undici refuses', async t => {
+  for (const [name, bytes] of [...Object.entries(good), ...Object.entries(bad)])
+    for (const method of ['GET', 'HEAD']) {
+      const { origin } = await speaking(t, socket => void socket.end(bytes, 'latin1'))
+      const theirs = new Pool(origin, { pipelining: 1, maxHeaderSize: limits.maxHeaderSize })
+      const [mine, reference] = await Promise.all([ask(pool(t, origin), { method }), ask(theirs as never, { method })])
+      await theirs.destroy()
+      const { error, ...told } = mine
+      if (reference.end === 'error') t.equal(told.end, 'error', `${method}: ${name} is refused`)
+      if (told.end === 'whole') t.same(told, { ...reference }, `${method}: ${name} is the same`)
+      if (method === 'GET') t.equal(told.end, name in good ? 'whole' : 'error', `${name}: ${error?.message}`)
+    }
+})
+
+t.test('reads the same wherever the bytes are cut', t => {
+  for (const [name, bytes] of [...Object.entries(good), ...Object.entries(bad)]) {
+    const whole = Buffer.from(bytes, 'latin1')
+    const read = (...pieces: Buffer[]): string => {
+      let told = ''
+      const answer = new Http1Answer({
+        isHead: false,
+        maxHeaderSize: limits.maxHeaderSize,
+        onHead: (status, fields) => {
+          told += `${status} ${fields.join('|')}\n`
+        },
+        onData: chunk => {
+          told += chunk.toString('latin1')
+        },
+      })
+      try {
+        for (const piece of pieces) answer.read(piece)
+        return `${told} ${answer.isWhole} ${answer.endsWithConnection} ${answer.isReusable} ${answer.hasHead}`
+      } catch (error) {
+        return `${(error as Error).name}`
+      }
+    }
+    const expected = read(whole)
+    let differences = 0
+    // The longest ones are cut where it matters: near both ends.
+    for (let at = 1; at < whole.length; at += whole.length > 2_000 && at > 200 && at < whole.length - 200 ? 997 : 1)
+      if (read(whole.subarray(0, at), whole.subarray(at)) !== expected) differences++
+    if (whole.length < 2_000 && read(...[...whole].map(byte => Buffer.of(byte))) !== expected) differences++
+    t.equal(differences, 0, name)
+  }
+  t.end()
+})
+
+t.test('uses a connection again, and never one that said more than it was asked', async t => {
+  // Long enough that no connection ends because it has rested.
+  const ok = 'HTTP/1.1 200 OK\r\nKeep-Alive: timeout=600\r\nContent-Length: 2\r\n\r\nok'
+  const evil = 'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil'
+  for (const name of ['in the same piece', 'while it rests']) {
+    const { origin, sockets } = await speaking(t, (socket, _request, count) => {
+      socket.write(count === 1 && name === 'in the same piece' ? ok + evil : ok)
+    })
+    const mine = pool(t, origin, { connections: 1 })
+    t.equal((await ask(mine)).body, 'ok', name)
+    if (name === 'while it rests') sockets[0]?.write(evil)
+    await once(sockets[0] as Socket, 'close')
+    t.equal((await ask(mine)).body, 'ok')
+    t.equal((await ask(mine)).body, 'ok')
+    t.equal(sockets.length, 2, 'the second one is used again')
+  }
+})
+
+t.test('closes after HEAD, HTTP/1.0 and Connection: close', async t => {
+  const { origin, sockets, requests } = await speaking(t, (socket, _request, count) => {
+    if (count === 1) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n')
+    else if (count === 2) socket.write('HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok')
+    else socket.write('HTTP/1.1 200 OK\r\nConnection: x, Close\r\nContent-Length: 2\r\n\r\nok')
+  })
+  const mine = pool(t, origin, { connections: 1 })
+  t.same((await ask(mine, { method: 'HEAD' })).body, '')
+  t.match(requests[0], 'connection: close')
+  for (let count = 2; count < 5; count++) t.equal((await ask(mine)).body, 'ok')
+  t.equal(sockets.length, 4)
+})
+
+t.test('writes a request once, with its body, and nothing that could be read as another', async t => {
+  const { origin, requests } = await speaking(
+    t,
+    socket => void socket.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'),
+  )
+  const mine = pool(t, origin)
+  const body = Buffer.from('{"a":1}')
+  await ask(mine, { method: 'POST', path: '/a?b', headers: ['x-a', 'b', 'x-c', 'd'], body })
+  const host = origin.slice('http://'.length)
+  t.equal(
+    requests[0],
+    `POST /a?b HTTP/1.1\r\nhost: ${host}\r\nconnection: keep-alive\r\nx-a: b\r\nx-c: d\r\ncontent-length: 7\r\n\r\n{"a":1}`,
+  )
+  await ask(mine, { method: 'PUT' })
+  t.match(requests[1], 'content-length: 0\r\n')
+  for (const unsafe of [
+    { path: '/a\r\nX: y' },
+    { path: '/a b' },
+    { path: '/\u010a' },
+    { headers: ['x-a', 'b\r\nX: y'] },
+    { headers: ['x-a', 'b\nc'] },
+    { headers: ['x-a', 'b\0'] },
+    // As latin1 its last byte would be a line feed.
+    { headers: ['authorization', 'Bearer \u010aX: y'] },
+  ])
+    await t.rejects(ask(mine, unsafe), JSON.stringify(unsafe))
+  t.equal(requests.length, 2)
+})
+
+t.test('keeps to its connections, in order, and forgets who was given up while waiting', async t => {
+  const open: Socket[] = []
+  const { origin, requests } = await speaking(t, socket => void open.push(socket))
+  const mine = pool(t, origin, { connections: 2 })
+  const gone = new Error('gone')
+  const asked = ['/1', '/2', '/3', '/4'].map(path =>
+    ask(mine, { path }, controller => path === '/3' && controller.abort(gone)),
+  )
+  while (open.length < 2) await new Promise(resolve => setTimeout(resolve, 5))
+  t.equal(requests.length, 2)
+  const [first] = open.splice(0, 1)
+  first?.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
+  t.equal((await asked[2])?.error, gone)
+  while (open.length < 2) await new Promise(resolve => setTimeout(resolve, 5))
+  for (const socket of open) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
+  t.same(
+    (await Promise.all(asked)).map(({ end }) => end),
+    ['whole', 'whole', 'error', 'whole'],
+  )
+  t.notOk(
+    requests.some(request => request.startsWith('GET /3')),
+    'it was never written',
+  )
+})
+
+t.test('gives up what does not come: a head, a body, a connection', async t => {
+  const silent = await speaking(t, () => undefined)
+  t.match((await ask(pool(t, silent.origin, { headersTimeout: 100 }))).error, { code: 'UND_ERR_HEADERS_TIMEOUT' })
+  await once(silent.sockets[0] as Socket, 'close')
+  const stuck = await speaking(t, socket => void socket.write('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf'))
+  const half = await ask(pool(t, stuck.origin, { bodyTimeout: 100 }))
+  t.match(half, { status: 200, body: 'half', error: { code: 'UND_ERR_BODY_TIMEOUT' } })
+  const nobody = await speaking(t, () => undefined)
+  nobody.server.close()
+  await once(nobody.server, 'close')
+  t.match((await ask(pool(t, nobody.origin))).error, { code: 'ECONNREFUSED' })
+})
+
+t.test('holds the upstream back while paused, for longer than a body may be silent', async t => {
+  const size = 20 * 1024 * 1024
+  let written = 0
+  const { origin } = await speaking(t, socket => {
+    socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n`)
+    const more = (): void => {
+      while (written < size) {
+        const piece = Buffer.alloc(Math.min(65_536, size - written))
+        written += piece.length
+        if (!socket.write(piece)) return
+      }
+    }
+    socket.on('drain', more)
+    more()
+  })
+  let received = 0
+  let begun: Dispatcher.DispatchController | undefined
+  const done = new Promise<void>((resolve, reject) => {
+    pool(t, origin, { bodyTimeout: 100 }).dispatch(
+      { method: 'GET', path: '/', headers: [], body: null },
+      {
+        onRequestStart: controller => {
+          begun = controller
+        },
+        onResponseStart: controller => controller.pause(),
+        onResponseData: (_controller, chunk) => {
+          received += chunk.length
+        },
+        onResponseEnd: () => resolve(),
+        onResponseError: (_controller, error) => reject(error),
+      },
+    )
+  })
+  let before = -1
+  while (before !== written || written === 0) {
+    before = written
+    await new Promise(resolve => setTimeout(resolve, 500))
+  }
+  t.ok(received < 1024 * 1024)
+  t.ok(written < size, `${written} bytes were written and no more`)
+  begun?.resume()
+  await done
+  t.equal(received, size)
+})
+
+t.test('ends everything when destroyed', async t => {
+  const { origin } = await speaking(t, () => undefined)
+  const mine = pool(t, origin, { connections: 1 })
+  const asked = [ask(mine), ask(mine)]
+  await mine.destroy()
+  for (const each of asked) t.match((await each).error, { code: 'UND_ERR_DESTROYED' })
+  await t.rejects(ask(mine), { code: 'UND_ERR_DESTROYED' })
+})
