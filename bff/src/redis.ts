@@ -1,7 +1,7 @@
 import { problem } from '@banking/contracts'
 import type { Logger, Metrics } from '@banking/telemetry'
 import { RESP_TYPES } from 'redis'
-import { type Client, keepConnection, silence, type Target, targetOf, within } from './redis/connection.ts'
+import { type Client, keepConnection, type Target, targetOf, within } from './redis/connection.ts'
 import { type SentinelConfig, type Sentinels, watchSentinels } from './redis/sentinel.ts'
 import { type Tracking, type TrackingListener, trackKeys } from './redis/tracking.ts'
 
@@ -88,7 +88,6 @@ export function connectRedis(options: RedisConfig & { logger: Logger; metrics: M
     find,
     prepare,
     settings: {
-      pingInterval: silence / 3,
       commandsQueueMaxLength: 10_000,
       commandOptions: { typeMapping: { [RESP_TYPES.BLOB_STRING]: Buffer } },
     },
@@ -100,7 +99,7 @@ export function connectRedis(options: RedisConfig & { logger: Logger; metrics: M
     onAway: err => logger.error({ err }, 'no connection to redis'),
   })
   // WAIT holds up its whole connection.
-  const settling = sentinels && keepConnection({ find, prepare, settings: { pingInterval: silence / 3 } })
+  const settling = sentinels && keepConnection({ find, prepare })
 
   /** Answers that came. They come in order: while they do, Redis is not silent but this process behind. */
   let heard = 0

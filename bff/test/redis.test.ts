@@ -138,6 +138,24 @@ t.test('a server that may not be written to, or is not ready yet, gives no answe
   t.equal(String(await redis.run('GET', 's:{1}')), 'one')
 })
 
+t.test('more commands than may wait are refused, and cost nobody the connection', async t => {
+  const server = await redisServer(t)
+  const { redis, lines } = await tracked(t, server)
+  await answers(redis)
+  server.process.kill('SIGSTOP')
+  const sent = Promise.allSettled(Array.from({ length: 10_100 }, () => redis.run('GET', 's:{1}')))
+  // Longer than between two pings of the connection, shorter than it may be silent.
+  await new Promise(resolve => setTimeout(resolve, 1_500))
+  server.process.kill('SIGCONT')
+  const outcomes = new Set((await sent).map(({ status }) => status))
+  t.same([...outcomes], ['rejected'])
+  await answers(redis)
+  t.same(
+    lines().filter(({ msg }) => msg === 'no connection to redis'),
+    [],
+  )
+})
+
 t.test('without Sentinel there is no replica to wait for', async t => {
   const server = await redisServer(t)
   const { redis, metrics } = await tracked(t, server)

@@ -49,6 +49,18 @@ t.test('believes the sentinel that knows of the latest failover, not the one tha
   }
 })
 
+t.test('says of each sentinel why it does not name the master', async t => {
+  const sentinel = await lonely(t, await redisServer(t))
+  const { logger, text } = testLogger()
+  const sentinels = [`127.0.0.1:${sentinel.port}`, '127.0.0.1:1']
+  const config = { name: 'shop', nodes: sentinels, password: 'not-for-the-log' }
+  const redis = connectRedis({ sentinel: config, logger, metrics: createMetrics('bff') })
+  t.teardown(redis.close)
+  while (!text().includes('no connection to redis')) await new Promise(resolve => setTimeout(resolve, 20))
+  t.match(text(), /no sentinel names the master: 127\.0\.0\.1:\d+ [^;]+; 127\.0\.0\.1:1 [^;]*ECONNREFUSED/)
+  t.notMatch(text(), 'not-for-the-log')
+})
+
 t.test('takes no replica for the master, whatever Sentinel says', async t => {
   const [master, replica] = [await redisServer(t), await redisServer(t)]
   await replica.ask('REPLICAOF', '127.0.0.1', String(master.port))

@@ -33,7 +33,6 @@ export async function within<T>(ms: number, work: Promise<T>): Promise<T> {
 }
 
 type Settings = {
-  pingInterval?: number
   emitInvalidate?: boolean
   commandOptions?: { typeMapping: { [RESP_TYPES.BLOB_STRING]: typeof Buffer } }
   commandsQueueMaxLength?: number
@@ -67,7 +66,7 @@ export type Connection = {
 }
 
 /** ms without a byte after which a connection is given up, so that a half-open one cannot last. */
-export const silence = 3_000
+const silence = 3_000
 /** ms from the first packet until a connection is of use. */
 const openLimit = 1_000
 /** ms that a connection must last before the next one after it is opened without a pause. */
@@ -90,6 +89,7 @@ export function keepConnection(options: {
   let isAway = false
   let closed = false
   let pause: NodeJS.Timeout | undefined
+  let beat: NodeJS.Timeout | undefined
   let lose: (cause: Error) => void = () => undefined
 
   const open = (): void => {
@@ -100,6 +100,7 @@ export function keepConnection(options: {
       if (isLost) return
       isLost = true
       clearTimeout(limit)
+      clearInterval(beat)
       if (client !== undefined && performance.now() - readyAt >= steady) tries = 0
       client = target = undefined
       opened?.destroy()
@@ -124,6 +125,8 @@ export function keepConnection(options: {
       client = opened
       target = found
       options.onReady?.(opened, found)
+      // Not node-redis's own pings: when too many commands wait for one more, it takes that for an error of the connection.
+      beat = setInterval(client => client.ping().catch(() => undefined), silence / 3, opened)
     }
     prepared().catch(lost)
   }

@@ -39,17 +39,24 @@ export function watchSentinels(
   }
   const tried: Promise<void>[] = []
   const connections = nodes.map(node => {
-    const at = node.lastIndexOf(':')
-    const target: Target = { host: node.slice(0, at), port: Number(node.slice(at + 1)), tls, ...credentials }
+    const target: Target = { ...addressOf(node), tls, ...credentials }
+    let failure = new Error('no connection yet')
     const { promise, resolve } = Promise.withResolvers<void>()
     tried.push(promise)
-    return keepConnection({ find: async () => target, onReady: () => resolve(), onAway: () => resolve() })
+    const connection = keepConnection({
+      find: async () => target,
+      onReady: () => resolve(),
+      onAway(cause) {
+        failure = cause
+        resolve()
+      },
+    })
+    return { connection, failure: () => failure }
   })
 
-  const ask = async (client: Client | undefined) => {
-    if (client === undefined) throw new Error('no connection')
+  const ask = async (client: Client) => {
     const address = (await client.sendCommand(['SENTINEL', 'GET-MASTER-ADDR-BY-NAME', name])) as unknown
-    if (!Array.isArray(address)) throw new Error(`this sentinel knows no master "${name}"`)
+    if (!Array.isArray(address)) throw new Error(`it knows no master "${name}"`)
     const facts = (await client.sendCommand(['SENTINEL', 'MASTER', name])) as unknown
     return { host: String(address[0]), port: Number(address[1]), epoch: Number(factOf(facts, 'config-epoch')) }
   }
@@ -57,15 +64,21 @@ export function watchSentinels(
   const master = async () => {
     // At the start each of them gets its chance: the first to answer may be the one that was cut off.
     await within(patience, Promise.all(tried)).catch(() => undefined)
-    const answers = await Promise.allSettled(connections.map(({ client }) => within(patience, ask(client))))
+    const answers = await Promise.allSettled(
+      connections.map(async ({ connection: { client }, failure }) => {
+        if (client === undefined) throw failure()
+        return within(patience, ask(client))
+      }),
+    )
     const known = answers.flatMap(answer => (answer.status === 'fulfilled' ? [answer.value] : []))
     const [newest] = known.sort((a, b) => b.epoch - a.epoch)
-    if (newest === undefined)
-      throw new AggregateError(
-        answers.map(answer => (answer as PromiseRejectedResult).reason),
-        'no sentinel names the master',
-      )
+    if (newest === undefined) throw new Error(`no sentinel names the master: ${answers.map(failureOf).join('; ')}`)
     return { host: newest.host, port: newest.port }
+  }
+
+  const failureOf = (answer: PromiseSettledResult<unknown>, at: number): string => {
+    const { message, code } = (answer as PromiseRejectedResult).reason as NodeJS.ErrnoException
+    return `${nodes[at]} ${message || code}`
   }
 
   const timer = setInterval(() => master().then(onMaster, () => undefined), lookEvery)
@@ -73,9 +86,14 @@ export function watchSentinels(
     master,
     close() {
       clearInterval(timer)
-      for (const connection of connections) connection.close()
+      for (const { connection } of connections) connection.close()
     },
   }
+}
+
+function addressOf(node: string): { host: string; port: number } {
+  const at = node.lastIndexOf(':')
+  return { host: node.slice(0, at).replace(/^\[(.*)\]$/, '$1'), port: Number(node.slice(at + 1)) }
 }
 
 /** Sentinel 6.2 answers a map in RESP3 too, older ones a flat list. */
