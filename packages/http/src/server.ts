@@ -196,6 +196,9 @@ const unparsedProblems: Readonly<Record<string, ProblemCode>> = {
 function refuseShape(raw: IncomingMessage): Problem | undefined {
   // RFC 9112 §3.2
   if (raw.httpVersion === '1.1' && raw.headers.host === undefined) return problem('request_malformed')
+  // Node's parser also takes HTTP/0.9, which has no version, and chunks in HTTP/1.0, which a proxy may not know (§6.1).
+  if (raw.httpVersion !== '1.1' && (raw.httpVersion !== '1.0' || raw.headers['transfer-encoding'] !== undefined))
+    return problem('request_malformed')
   if (raw.rawHeaders.length > 2 * mostFields) return problem('headers_too_large')
   if ((raw.url as string).length > longestTarget) return problem('target_too_long')
   return undefined
