@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -7,7 +8,9 @@ import { basename, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { app, apps, audienceOf, scopeOf, topicOf } from '@banking/contracts'
 import { parts } from '@banking/testkit'
+import { Ajv } from 'ajv'
 import t, { type Test } from 'tap'
+import { parse } from 'yaml'
 import { readConfig } from '../src/config/config.ts'
 import { editorSchema, reference } from '../src/config/reference.ts'
 import { writeClientKeys } from './edge.ts'
@@ -157,7 +160,7 @@ const wrong: [name: string, change: (file: string) => string, said: string][] = 
   [
     'an option in another spelling',
     file => file.replace('clientId', 'client_id'),
-    'edge.yaml:4:3 provider.client_id is not an option. What is not known has no effect. Did you mean clientId.',
+    'edge.yaml:4:3 provider.client_id is not an option. What is not known has no effect. Write clientId.',
   ],
   [
     'an option in the wrong group',
@@ -512,6 +515,20 @@ t.test('the reference and the editors’ schema are what the options say', async
   t.notMatch(reference(), /\| {2}\| {2}\|/, 'every option says what it does')
 })
 
+t.test('the bank’s file is good by the editors’ schema too, and a slip is not', async t => {
+  const isGood = new Ajv({ strict: false }).compile(JSON.parse(editorSchema()))
+  const bank = parse(readFileSync(join(bff, 'bank.yaml'), 'utf8'))
+  t.ok(isGood(bank), JSON.stringify(isGood.errors))
+  t.ok(isGood(parse(smallest)), JSON.stringify(isGood.errors))
+  for (const change of [
+    { cookies: {} },
+    { logLevel: 'loud' },
+    { listen: { port: 70_000 } },
+    { publicOrigin: undefined },
+  ])
+    t.notOk(isGood(JSON.parse(JSON.stringify({ ...bank, ...change }))), JSON.stringify(change))
+})
+
 /** The process as it is deployed. */
 function start(t: Test, args: readonly string[], env: Record<string, string> = {}) {
   const child = spawn(process.execPath, [join(bff, 'src/server.ts'), ...args], {
@@ -551,6 +568,21 @@ t.test('does not start with a configuration it cannot use', async t => {
     t.match(stderr, said)
     t.notMatch(stderr, /\n\s+at /, 'a sentence, not a stack')
   }
+})
+
+t.test('says in a sentence that its port is taken', async t => {
+  const { write } = await folder(t)
+  const other = createServer().listen(0, '127.0.0.1')
+  t.teardown(() => other.close())
+  await once(other, 'listening')
+  const { port } = other.address() as { port: number }
+  const file = write('edge.yaml', smallest.concat(`listen:\n  port: ${port}\n  healthPort: ${await freePort()}\n`))
+  const { exit, output } = start(t, ['--config', file])
+  t.equal(await exit, 1)
+  t.match(
+    (await output)[1],
+    `127.0.0.1:${port} is in use. Stop the program that listens there, or choose another port.`,
+  )
 })
 
 t.test('makes keys that it takes, for this user alone, and never overwrites any', async t => {

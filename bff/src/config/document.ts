@@ -311,12 +311,7 @@ function unknownComplaint(name: string, properties: Readonly<Record<string, unkn
     )
   }
   const close = nearest(name, names)
-  if (close !== undefined)
-    return new Complaint(
-      'is not an option',
-      'What is not known has no effect',
-      `Did you mean ${close}?`.replace(/\?$/, ''),
-    )
+  if (close !== undefined) return new Complaint('is not an option', 'What is not known has no effect', `Write ${close}`)
   const home = Object.entries(
     root.properties as Record<string, { properties?: object; items?: { properties?: object } }>,
   ).find(([, group]) => name in (group.properties ?? group.items?.properties ?? {}))?.[0]

@@ -23,7 +23,7 @@ export function loadConfig<T extends TObject>(schema: T, env: NodeJS.ProcessEnv 
 
 /**
  * Starts a process. A configuration that cannot be used ends it with what is wrong, without a stack, and exit code 78
- * (`EX_CONFIG` of sysexits: starting again does not help).
+ * (`EX_CONFIG` of sysexits: starting again does not help); a port that is taken ends it with 1, and as plainly.
  *
  * @example
  * await start(async () => {
@@ -35,11 +35,18 @@ export async function start(run: () => Promise<void>): Promise<void> {
   try {
     await run()
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error
-    console.error(error.message)
-    process.exit(78)
+    const isTaken = (error as NodeJS.ErrnoException).code === 'EADDRINUSE'
+    if (!(error instanceof ConfigError) && !isTaken) throw error
+    console.error(isTaken ? takenMessage(error as ListenError) : (error as Error).message)
+    // A port may be free again in a moment.
+    process.exit(isTaken ? 1 : 78)
   }
 }
+
+type ListenError = NodeJS.ErrnoException & { address?: string; port?: number }
+
+const takenMessage = ({ address, port }: ListenError): string =>
+  `${address}:${port} is in use. Stop the program that listens there, or choose another port.`
 
 /** A configuration that cannot be used; the message is meant for the person who starts the process. */
 export class ConfigError extends Error {
