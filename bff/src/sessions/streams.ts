@@ -53,9 +53,13 @@ export function createStreams(options: { sessions: Sessions; logger: Logger; met
     if (bySession.has(id)) void check(id)
   })
   let elapsed = 0
+  let wasHearing = true
   const timer = setInterval(() => {
     elapsed += sweepBlindEvery
-    if (sessions.isHearing() && elapsed < sweepEvery) return
+    // Also once more when changes are heard again: what happened in between was not told.
+    const isHearing = sessions.isHearing() && wasHearing
+    wasHearing = sessions.isHearing()
+    if (isHearing && elapsed < sweepEvery) return
     elapsed = 0
     void sweep()
   }, sweepBlindEvery)
