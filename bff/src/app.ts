@@ -100,6 +100,7 @@ export async function buildApp(
     metrics,
     continueTrace: false,
     headers,
+    pageOf: pages.pageOf,
     translators: [asProviderProblem],
     connections: {
       most: limits.connections,

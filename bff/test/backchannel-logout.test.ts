@@ -136,6 +136,7 @@ t.test('refuses every token that is wrong in one thing, says so in the log, and 
     'an issuer with a slash': changed({ iss: `${provider.issuer}/` }),
     'no issuer': lacking('iss'),
     'no audience': lacking('aud'),
+    'another audience in a list': changed({ aud: ['another'] }),
     'a second audience': changed({ aud: ['banking-web-app', 'another'] }),
     'no iat': lacking('iat'),
     'an iat of long ago': changed({ iat: now() - 131 }),

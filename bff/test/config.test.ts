@@ -603,7 +603,7 @@ t.test('makes keys that it takes, for this user alone, and never overwrites any'
   t.equal(await check.exit, 0, String(await check.output))
   t.match(
     (await check.output)[0],
-    /edge\.yaml is good\.\n.*redirect URI https:\/\/edge\.example\/oauth2\/callback.*\/api +http:\/\/127\.0\.0\.1:4000, api, the session’s token/s,
+    /edge\.yaml is good\.\n.*redirect URI https:\/\/edge\.example\/oauth2\/callback, after logout https:\/\/edge\.example\/oauth2\/signed_out.*\/api +http:\/\/127\.0\.0\.1:4000, api, the session’s token/s,
   )
   const second = start(t, ['--new-keys', keys])
   t.equal(await second.exit, 0)

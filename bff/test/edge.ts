@@ -110,6 +110,7 @@ export async function edge(
       clientId: 'banking-web-app',
       credential,
       pushedRequests: 'required',
+      idTokenAlgorithms: ['ES256'],
       assumedLifetime: 60_000,
       ...options.providerConfig,
     },

@@ -289,6 +289,17 @@ t.test('a page takes forms of its own and visits of anybody, and is loaded into 
   t.match(script.json(), { code: 'login_required' }, 'a script is told, not shown')
 })
 
+t.test('an upstream that has every path has none of the edge’s own', async t => {
+  const { browser, seen } = await wiki(t, '/')
+  const person = browser()
+  await person.login()
+  t.equal((await person.open('/anything')).statusCode, 200)
+  for (const url of ['/oauth2', '/oauth2/typo', '/oauth2?x=1', '/oauth2/userinfo/', '/oauth2/sign_out'])
+    t.equal((await person.open(url)).statusCode, 404, url)
+  t.equal((await person.fetch('/oauth2/userinfo')).statusCode, 200)
+  t.equal(seen.length, 1)
+})
+
 t.test('where nothing else is at /, a page says who is signed in and where, with forms to end it', async t => {
   const { browser, advance } = await edge(t)
   const person = browser()
@@ -321,6 +332,7 @@ t.test('every refusal that a person sees says why and what to do, with a referen
     ['/oauth2/signed_out', 400],
     ['/a%2fb', 400],
     ['//evil.example', 400],
+    ['/%zz', 400],
   ] as const) {
     const page = await person.open(url)
     t.equal(page.statusCode, status, url)

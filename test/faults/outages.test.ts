@@ -150,7 +150,10 @@ t.test('nothing of the bank listens on another interface than loopback', async t
     .flatMap(addresses => addresses ?? [])
     .filter(({ internal, family }) => !internal && family === 'IPv4')
   const { apps, parts } = runningBank().status
-  const urls = [...apps.flatMap(app => [app.url, app.healthUrl]), ...parts.map(part => part.url)]
+  const urls = [
+    ...apps.flatMap(app => [app.url, app.healthUrl, app.internalUrl ?? app.url]),
+    ...parts.map(part => part.url),
+  ]
   const ports = urls.map(url => /:(\d+)(?:\/|$)/.exec(url)?.[1]).filter(port => port !== undefined)
   t.ok(ports.length >= 12)
   for (const { address } of outside) {

@@ -98,7 +98,7 @@ export function summary(file: string, config: BffConfig): string {
   const lines: [string, string][] = [
     ['browsers', `${publicOrigin}, here on ${config.host}:${config.port}; health on port ${config.healthPort}`],
     ['provider', `${provider.issuer} as ${provider.clientId}, ${provider.credential.method}`],
-    ['to register', `redirect URI ${publicOrigin}/oauth2/callback, after logout ${publicOrigin}/`],
+    ['to register', `redirect URI ${publicOrigin}/oauth2/callback, after logout ${publicOrigin}/oauth2/signed_out`],
     ['', `back-channel logout ${publicOrigin}/oauth2/backchannel_logout`],
     ...(provider.credential.method === 'private_key_jwt'
       ? [['', `keys ${publicOrigin}/oauth2/jwks`] satisfies [string, string]]

@@ -7,7 +7,8 @@ type EdgeEvent = Extract<EventType, `login.${string}` | `session.${string}` | `l
 /** Where the audit trail of the edge goes. Whoever records never waits and is never told of a failure. */
 export type Events = {
   /**
-   * @param subject what it is about: the store's id of a session, or of a login; events of one subject stay in order
+   * @param subject what it is about: the store's id of a session, or of a login; what one process tells of one
+   * subject stays in order, and `time` orders what several do
    * @param about the version of the session, and the request that caused it, where it is not the one that is running
    */
   record<T extends EdgeEvent>(

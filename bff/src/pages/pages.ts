@@ -4,7 +4,7 @@ import { type ProblemDocument, problemContentType, problems } from '@banking/con
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { returnAddress } from '../login/return-address.ts'
-import { isNavigation } from '../sessions/csrf.ts'
+import { isNavigation, isSafe } from '../sessions/csrf.ts'
 import { explanationOf } from './explanations.ts'
 import { html } from './html.ts'
 import { type Brand, type Page, pageScript, pageStyles, renderPage } from './page.ts'
@@ -17,6 +17,8 @@ export type Pages = {
    * page.
    */
   plugin: FastifyPluginAsync
+  /** The page for a problem, where a person would see it. */
+  pageOf(request: FastifyRequest, document: ProblemDocument): string | undefined
   send(reply: FastifyReply, status: number, page: Page): FastifyReply
   /**
    * Goes on to `href` from our own site: the browser then sends the Strict cookie, which it held back on the way here
@@ -87,6 +89,14 @@ ${link(action)}
     }
   }
 
+  const pageOf = (request: FastifyRequest, document: ProblemDocument): string | undefined => {
+    if (!wantsPage(request)) return undefined
+    if (document.code !== 'login_required') return renderPage(brand, problemPage(document, request.id))
+    // What was sent is not sent again after the login: it leads to a page that can be read.
+    const address = returnAddress(isSafe(request.method) ? request.raw.url : '/', publicOrigin) ?? '/'
+    return renderPage(brand, signInPage(address, String(document['reason'])))
+  }
+
   const plugin: FastifyPluginAsync = fp(
     async (app: FastifyInstance) => {
       const serve = (url: string, type: string, content: string) =>
@@ -96,14 +106,10 @@ ${link(action)}
       serve(pageStyles, 'text/css', sheet)
       serve(pageScript, 'text/javascript', script)
       app.addHook('onSend', async (request, reply, payload) => {
-        if (typeof payload !== 'string' || !isProblem(reply) || !wantsPage(request)) return payload
-        const document = JSON.parse(payload) as ProblemDocument
-        reply.type('text/html; charset=utf-8').removeHeader('content-length')
-        if (document.code !== 'login_required') return renderPage(brand, problemPage(document, request.id))
-        // What was sent is not sent again after the login: it leads to a page that can be read.
-        const isRead = request.method === 'GET' || request.method === 'HEAD'
-        const address = returnAddress(isRead ? request.raw.url : '/', publicOrigin) ?? '/'
-        return renderPage(brand, signInPage(address, String(document['reason'])))
+        if (typeof payload !== 'string' || !isProblem(reply)) return payload
+        const page = pageOf(request, JSON.parse(payload) as ProblemDocument)
+        if (page !== undefined) reply.type('text/html; charset=utf-8').removeHeader('content-length')
+        return page ?? payload
       })
     },
     { name: 'pages' },
@@ -111,6 +117,7 @@ ${link(action)}
 
   return {
     plugin,
+    pageOf,
     send,
     bounce: (reply, href) =>
       send(reply, 200, {
@@ -128,7 +135,11 @@ ${link(action)}
         script: true,
       })
     },
-    signIn: (reply, status, address, reason) => send(reply, status, signInPage(address, reason)),
+    signIn: (reply, status, address, reason) => {
+      // RFC 9110 §15.5.2
+      if (status === 401) reply.header('www-authenticate', 'Cookie realm="session"')
+      return send(reply, status, signInPage(address, reason))
+    },
     restart: (reply, href) =>
       send(reply, problems.login_expired.status, {
         title: 'Signing you in again',
@@ -156,5 +167,5 @@ const isProblem = (reply: FastifyReply): boolean =>
 /** The callback is only ever opened by a browser, whatever it says about itself. */
 const wantsPage = (request: FastifyRequest): boolean =>
   isNavigation(request.method, request.headers) ||
-  request.routeOptions.url === '/oauth2/callback' ||
+  request.routeOptions?.url === '/oauth2/callback' ||
   (request.method === 'POST' && request.headers['sec-fetch-mode'] === 'navigate')

@@ -1,3 +1,4 @@
+import { problem } from '@banking/contracts'
 import type { Metrics } from '@banking/telemetry'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { returnAddress } from '../login/return-address.ts'
@@ -56,6 +57,10 @@ export default async function proxy(app: FastifyInstance, options: ProxyOptions)
     },
   }
 
+  const keepOwnPaths = async (request: FastifyRequest): Promise<void> => {
+    if (/^\/oauth2(?:[/?]|$)/.test(request.raw.url as string)) throw problem('not_found')
+  }
+
   for (const upstream of options.upstreams) {
     const forward = forwarder.to(upstream)
     const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
@@ -74,7 +79,8 @@ export default async function proxy(app: FastifyInstance, options: ProxyOptions)
         onAnswer: () => isStream && streams.open(session, reply.raw),
       })
     }
-    const onRequest = guards[upstream.kind]
+    // One that has every path does not have ours: a typing error is no reason to tell it anything.
+    const onRequest = [...(upstream.prefix === '/' ? [keepOwnPaths] : []), guards[upstream.kind]]
     for (const url of [upstream.prefix, `${upstream.prefix === '/' ? '' : upstream.prefix}/*`])
       app.route({ method: methods, url, onRequest, handler, schema: { hide: true }, exposeHeadRoute: false })
   }

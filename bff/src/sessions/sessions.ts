@@ -228,7 +228,13 @@ export function createSessions(options: SessionsOptions): Sessions {
       const record: SessionRecord = { person, tokens, issuedAt: at, createdAt: at, expiresAt }
       if (replaces !== undefined) await register.endRecord(replaces, 'ended')
       const content = { sealed: sealRecord(record, identity, keys), device, owner: person, authTime: person.authTime }
-      if (!(await register.enter(identity.id, content, { now: at, idle: times.idle, expiresAt }))) return 'again'
+      try {
+        if (!(await register.enter(identity.id, content, { now: at, idle: times.idle, expiresAt }))) return 'again'
+      } catch (error) {
+        // Its cookie is never given out: what there may be of it is in nobody's way, but in their list.
+        register.endRecord(identity.id, 'ended').catch(err => logger.debug({ err }, 'a begun session was left behind'))
+        throw error
+      }
       begun.inc()
       return { cookie }
     },

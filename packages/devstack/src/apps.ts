@@ -7,7 +7,7 @@ import { clientKeys, sealingKeyFile } from './keys.ts'
 import type { PartName } from './parts/part.ts'
 import { provideDatabase } from './parts/postgres.ts'
 import type { Instance } from './plan.ts'
-import type { Ports } from './ports.ts'
+import { internalPortOf, type Ports } from './ports.ts'
 import { complete, type Guard, type Program } from './process.ts'
 
 /** An app of the bank that is there to be run. */
@@ -68,7 +68,9 @@ export async function appProgram(app: AppFolder, { name, port }: Instance, place
     NODE_COMPILE_CACHE: place.compileCache,
   }
   const own =
-    app.name === 'bff' ? await edgeEnvironment(place, isReplica) : await serviceEnvironment(app.name, place, app.name)
+    app.name === 'bff'
+      ? await edgeEnvironment(place, port, isReplica)
+      : await serviceEnvironment(app.name, place, app.name)
   return {
     name,
     command: process.execPath,
@@ -87,7 +89,7 @@ async function serviceEnvironment(name: AppName, place: Surroundings, role: stri
   }
 }
 
-async function edgeEnvironment(place: Surroundings, isReplica: boolean): Promise<Record<string, string>> {
+async function edgeEnvironment(place: Surroundings, port: number, isReplica: boolean): Promise<Record<string, string>> {
   await clientKeys(place.keys, 'bff')
   const upstreams = Object.entries(place.ports.apps)
     .filter(([name]) => name !== 'bff')
@@ -95,6 +97,7 @@ async function edgeEnvironment(place: Surroundings, isReplica: boolean): Promise
   return {
     CONFIG_FILE: join(place.root, 'bff/bank.yaml'),
     PUBLIC_ORIGIN: place.origin,
+    INTERNAL_PORT: String(internalPortOf(port)),
     // The round-robin looks five times a second; without one nobody needs to notice.
     DRAIN_DELAY: isReplica ? '1s' : '0s',
     CLIENT_ID: webClient,

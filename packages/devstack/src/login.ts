@@ -91,7 +91,9 @@ export async function personToken(bank: Bank, username: string, service: string)
 /** A service's own token (client credentials), for another service if one is named. */
 export async function clientToken(bank: Bank, clientId: string, service?: string): Promise<string> {
   const config = await asClient(bank, clientId, clientId)
-  const scope = service === undefined ? {} : { scope: scopeOf(appName(service)) }
+  // The edge is no service to people, but it is one to services.
+  const name = service === undefined || service === 'bff' ? service : appName(service)
+  const scope = name === undefined ? {} : { scope: scopeOf(name) }
   const tokens = await client.clientCredentialsGrant(config, scope)
   return tokens.access_token
 }

@@ -1,7 +1,7 @@
 import { type AppName, healthPortOf } from '@banking/contracts'
 import { appFolders } from './apps.ts'
 import { type Part, type PartName, partNames } from './parts/part.ts'
-import { mostReplicas, type Ports } from './ports.ts'
+import { internalPortOf, mostReplicas, type Ports } from './ports.ts'
 
 /** What to run, and where. */
 export type Plan = {
@@ -65,8 +65,10 @@ export function wantedPorts(plan: Plan, parts: readonly Part[]): Map<number, str
   for (const part of parts) for (const port of part.ports) wanted.set(port, part.name)
   for (const name of plan.apps) {
     wanted.set(plan.ports.apps[name] ?? 0, name)
-    for (const { name: instance, port } of instancesOf(plan, name))
+    for (const { name: instance, port } of instancesOf(plan, name)) {
       wanted.set(port, instance).set(healthPortOf(port), `${instance} (health)`)
+      if (name === 'bff') wanted.set(internalPortOf(port), `${instance} (internal)`)
+    }
   }
   return wanted
 }

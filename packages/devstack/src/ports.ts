@@ -19,6 +19,9 @@ export type Ports = {
   replicas: readonly number[]
 }
 
+/** Where a process of the edge listens for other services. */
+export const internalPortOf = (port: number): number => port + 500
+
 /** The most replicas that have a port of their own. */
 export const mostReplicas = 9
 
@@ -37,27 +40,27 @@ export const developmentPorts: Ports = {
 /** Ports that are free now, for a stack beside another one. */
 export async function freePorts(): Promise<Ports> {
   const taken = new Set<number>()
-  const free = async (distance: number): Promise<number> => {
+  const free = async (...beside: ((port: number) => number)[]): Promise<number> => {
     for (;;) {
       const port = randomInt(20_000, 31_000)
-      const both = distance === 0 ? [port] : [port, port + distance]
-      if (both.some(candidate => taken.has(candidate))) continue
-      if (!(await Promise.all(both.map(isFree))).every(Boolean)) continue
-      for (const candidate of both) taken.add(candidate)
+      const all = [port, ...beside.map(of => of(port))]
+      if (all.some(candidate => taken.has(candidate))) continue
+      if (!(await Promise.all(all.map(isFree))).every(Boolean)) continue
+      for (const candidate of all) taken.add(candidate)
       return port
     }
   }
   const byApp: Record<string, number> = {}
-  for (const { name } of apps) byApp[name] = await free(healthPortOf(0))
+  for (const { name } of apps) byApp[name] = await free(healthPortOf, internalPortOf)
   const replicas: number[] = []
-  while (replicas.length < mostReplicas) replicas.push(await free(healthPortOf(0)))
+  while (replicas.length < mostReplicas) replicas.push(await free(healthPortOf, internalPortOf))
   return {
-    postgres: await free(0),
-    redis: await free(0),
-    kafka: await free(0),
-    kafkaController: await free(0),
-    keycloak: await free(0),
-    keycloakManagement: await free(0),
+    postgres: await free(),
+    redis: await free(),
+    kafka: await free(),
+    kafkaController: await free(),
+    keycloak: await free(),
+    keycloakManagement: await free(),
     apps: byApp,
     replicas,
   }

@@ -3,6 +3,7 @@ import { type AppFolder, appProgram, provideData, type Surroundings, webBuild } 
 import { type Keeper, keep } from './keeper.ts'
 import { type Origin, type Part, type PartName, partNames } from './parts/part.ts'
 import { type Instance, instancesOf, type Plan } from './plan.ts'
+import { internalPortOf } from './ports.ts'
 import { complete, type Guard } from './process.ts'
 import { startRoundRobin } from './round-robin.ts'
 import type { AppStatus, PartStatus, Status } from './status.ts'
@@ -80,6 +81,7 @@ export async function startApp(scene: Scene, app: AppFolder, web: Promise<void>)
       name: instance.name,
       url: instance.name === 'bff' ? place.origin : `http://127.0.0.1:${instance.port}`,
       healthUrl: `http://127.0.0.1:${healthPortOf(instance.port)}`,
+      ...(app.name === 'bff' ? { internalUrl: `http://127.0.0.1:${internalPortOf(instance.port)}` } : {}),
       pid: 0,
       readyMs: 0,
     }

@@ -5,7 +5,15 @@ import type { Origin, PartName } from './parts/part.ts'
 import { commandOf, isAlive } from './process.ts'
 
 export type PartStatus = Origin & { name: PartName; pid: number; readyMs: number }
-export type AppStatus = { name: string; url: string; healthUrl: string; pid: number; readyMs: number }
+export type AppStatus = {
+  name: string
+  url: string
+  healthUrl: string
+  /** What the edge answers to other services. */
+  internalUrl?: string
+  pid: number
+  readyMs: number
+}
 
 /** `.dev/status.json`: what runs, for programs. Addresses are base URLs without a slash at the end. */
 export type Status = {

@@ -59,7 +59,7 @@ t.test('replicas have names and ports of their own, and one process has the appâ
     { name: 'bff-2', port: 3202 },
     { name: 'bff-3', port: 3203 },
   ])
-  t.same([...wantedPorts(plan, []).keys()], [3000, 3201, 4201, 3202, 4202, 3203, 4203])
+  t.same([...wantedPorts(plan, []).keys()].sort(), [3000, 3201, 3202, 3203, 3701, 3702, 3703, 4201, 4202, 4203])
   t.same(instancesOf({ ...plan, replicas: 1 }, 'bff'), [{ name: 'bff', port: 3000 }])
   t.same(instancesOf(plan, 'payment'), [{ name: 'payment', port: 3030 }])
 })

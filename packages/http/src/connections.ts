@@ -54,7 +54,8 @@ export function guardConnections(
   const cut = options.metrics.counter('http_connections_cut_total', 'Connections that were cut, by reason.', ['reason'])
   const watched = new Map<Socket, Watched>()
   const clients = new Map<string, number>()
-  options.metrics.gauge('http_connections', 'Open connections.', [], gauge => gauge.set(watched.size))
+  // Several listeners of one process count into it.
+  const openConnections = options.metrics.gauge('http_connections', 'Open connections.')
   if (limits !== undefined) server.maxConnections = limits.most
   server.on('drop', () => cut.inc({ reason: 'too_many' }))
 
@@ -70,6 +71,7 @@ export function guardConnections(
       clients.set(client, open + 1)
     }
     const at = now()
+    openConnections.inc()
     watched.set(socket, {
       socket,
       request: undefined,
@@ -82,6 +84,7 @@ export function guardConnections(
     })
     socket.once('close', () => {
       watched.delete(socket)
+      openConnections.dec()
       if (client === undefined) return
       const left = (clients.get(client) ?? 1) - 1
       if (left === 0) clients.delete(client)

@@ -1,6 +1,6 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import { type Problem, type ProblemCode, problem, problemContentType } from '@banking/contracts'
+import { type Problem, type ProblemCode, type ProblemDocument, problem, problemContentType } from '@banking/contracts'
 import {
   childOf,
   deferredChild,
@@ -14,7 +14,14 @@ import {
 } from '@banking/telemetry'
 import swagger from '@fastify/swagger'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController, type RawServerDefault } from 'fastify'
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+  type RawServerDefault,
+} from 'fastify'
 import { v7 as uuidv7 } from 'uuid'
 import { type ConnectionLimits, guardConnections } from './connections.ts'
 import { takeJson } from './json-body.ts'
@@ -52,6 +59,8 @@ export type ServerOptions = {
   translators?: readonly Translator[]
   /** Whether the caller's `traceparent` and `x-request-id` are continued. The edge starts its own. */
   continueTrace?: boolean
+  /** The page that a person sees instead of a problem about an address which no hook ever sees; undefined for programs. */
+  pageOf?: (request: FastifyRequest, document: ProblemDocument) => string | undefined
   /** Header fields of every answer, also of those that are given before a route is found. */
   headers?: Readonly<Record<string, string>>
   /** Connections that are taken; without it as many as come, which is right behind a proxy of ours only. */
@@ -116,7 +125,15 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     frameworkErrors: (error, request, reply) => {
       // A path that cannot be decoded never reached a hook: the request has no trace yet.
       reply.headers(headers)
-      sendProblem(request, reply as never, problem('path_malformed', undefined, { cause: error }))
+      const refusal = problem('path_malformed', undefined, { cause: error })
+      const page = options.pageOf?.(request as FastifyRequest, refusal.toDocument())
+      if (page === undefined) sendProblem(request, reply as never, refusal)
+      else
+        void (reply as FastifyReply)
+          .code(refusal.status)
+          .headers({ 'cache-control': 'no-store', 'x-request-id': request.id })
+          .type('text/html; charset=utf-8')
+          .send(page)
     },
     clientErrorHandler: (error, socket) => refuseUnparsed(error, socket, headers, logger),
   }).withTypeProvider<TypeBoxTypeProvider>()

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { Agent, get, type IncomingMessage } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { Writable } from 'node:stream'
 import { text } from 'node:stream/consumers'
@@ -305,4 +306,30 @@ t.test('publishes OpenAPI 3.1', async t => {
   const { app } = await testServer(t)
   await app.ready()
   t.match(app.swagger(), { openapi: '3.1.0', paths: { '/things/{id}': { post: {} } } })
+})
+
+t.test('two listeners of one process count into the same instruments', async t => {
+  const metrics = createMetrics('test')
+  const options = {
+    title: 'Test',
+    description: 'A listener.',
+    logger: createLogger({ name: 'test', level: 'silent' }),
+    metrics,
+  }
+  const apps = [await createServer(options), await createServer(options)]
+  const agents = await Promise.all(
+    apps.map(async app => {
+      t.teardown(() => app.close())
+      const address = await app.listen({ host: '127.0.0.1', port: 0 })
+      const agent = new Agent({ keepAlive: true })
+      t.teardown(() => agent.destroy())
+      const [answer] = (await once(get(address, { agent }), 'response')) as [IncomingMessage]
+      answer.resume()
+      return agent
+    }),
+  )
+  t.equal(agents.length, 2)
+  t.match(await metrics.text(), /^http_connections\{app="test"\} 2$/m)
+  for (const agent of agents) agent.destroy()
+  while (!/^http_connections\{app="test"\} 0$/m.test(await metrics.text())) await new Promise(setImmediate)
 })

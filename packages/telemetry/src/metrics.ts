@@ -6,6 +6,7 @@ export type { Counter, Gauge, Histogram } from 'prom-client'
 export type Metrics = {
   /** Names carry their unit as OpenMetrics asks: `_seconds`, `_total`, `_bytes`. */
   counter<L extends string>(name: string, help: string, labels?: readonly L[]): Counter<L>
+  /** With `collect` it is asked for its value when it is read: then only one part of the process may have it. */
   gauge<L extends string>(
     name: string,
     help: string,
@@ -32,6 +33,8 @@ export function createMetrics(app: string): Metrics {
       known<Counter<(typeof labels)[number]>>(name) ??
       new Counter({ name, help, labelNames: [...labels], registers: [registry] }),
     gauge: (name, help, labels = [], collect) => {
+      const shared = collect === undefined ? known<Gauge<(typeof labels)[number]>>(name) : undefined
+      if (shared !== undefined) return shared
       const gauge: Gauge<(typeof labels)[number]> = new Gauge({
         name,
         help,

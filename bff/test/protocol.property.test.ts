@@ -1,0 +1,241 @@
+import { randomBytes } from 'node:crypto'
+import fc from 'fast-check'
+import t, { type Test } from 'tap'
+import type { Person } from '../src/provider/oidc.ts'
+import { identityOf } from '../src/sessions/seal.ts'
+import { base, Replica, World } from './simulation.ts'
+
+t.setTimeout(120_000)
+const runs = Number(process.env['PROPERTY_RUNS'] ?? 1_000)
+const seed = Number(process.env['PROPERTY_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
+const path = process.env['PROPERTY_PATH']
+const people = ['alice', 'bob'] as const
+type Who = (typeof people)[number]
+
+type Action = { at: number; replica: number; who: Who } & (
+  | { does: 'request' | 'signOut' | 'endAll' | 'login' | 'crash' | 'failover' }
+  | { does: 'pause' | 'cut' | 'outage'; ms: number }
+)
+
+/** Many things at once, then some now and then. */
+const at = fc.oneof({ weight: 3, arbitrary: fc.nat(300) }, { weight: 2, arbitrary: fc.nat(12_000) })
+const where = { at, replica: fc.nat(2), who: fc.constantFrom(...people) }
+const action: fc.Arbitrary<Action> = fc.oneof(
+  { weight: 12, arbitrary: fc.record({ ...where, does: fc.constant('request' as const) }) },
+  { weight: 2, arbitrary: fc.record({ ...where, does: fc.constantFrom('signOut' as const, 'endAll' as const) }) },
+  { weight: 2, arbitrary: fc.record({ ...where, does: fc.constantFrom('login' as const, 'failover' as const) }) },
+  { weight: 1, arbitrary: fc.record({ ...where, does: fc.constant('crash' as const) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      ...where,
+      does: fc.constantFrom('pause' as const, 'cut' as const, 'outage' as const),
+      ms: fc.nat(6_000),
+    }),
+  },
+)
+const story = fc.record({
+  isRotating: fc.boolean(),
+  /** ms that the first access tokens are good for yet. */
+  left: fc.constantFrom(0, 5_000, 200_000),
+  tape: fc.array(fc.nat(1_000), { minLength: 1, maxLength: 60 }),
+  actions: fc.array(action, { minLength: 1, maxLength: 40 }),
+})
+type Story = { isRotating: boolean; left: number; tape: number[]; actions: Action[] }
+
+type Asked = { who: Who; at: number; replica: Replica; answeredAt?: number; answer?: Answer }
+type Answer = { sub: string; token: string } | 'over' | 'unavailable'
+
+/** Plays a story. @returns what is wrong with how it went */
+async function play({ isRotating, left, tape, actions }: Story) {
+  const world = new World(tape)
+  world.isRotating = isRotating
+  const keys = { current: 'k', keys: new Map([['k', randomBytes(32)]]) }
+  const replicas = ['a', 'b', 'c'].map(name => new Replica(world, name, keys)) as [Replica, Replica, Replica]
+  const wrong = world.violations
+  const personOf = (who: Who): Person => ({
+    sub: who,
+    sid: `sid-${who}`,
+    name: who,
+    givenName: who,
+    roles: [],
+    authTime: base + world.time,
+  })
+  const done = async <T>(work: Promise<T>): Promise<T> => {
+    await world.run(world.time + 1_000)
+    return work
+  }
+  const cookies = {} as Record<Who, string>
+  const first = {} as Record<Who, string>
+  for (const who of people) {
+    const tokens = world.grant(who)
+    first[who] = tokens.accessToken
+    const begun = await done(replicas[0].sessions.begin({ tokens, person: personOf(who), device: '' }, undefined))
+    if (begun === 'again') throw new Error('nobody was logged out')
+    cookies[who] = begun.cookie
+  }
+  world.time = 300_000 - left
+  const start = world.time
+  world.isCalm = false
+
+  const loggedOutAt: Partial<Record<Who, number>> = {}
+  const endedAll = new Set<Who>()
+  const failedOver = new Set<Who>()
+  const rows = new Map(world.rows)
+  const asked: Asked[] = []
+  /** Sessions that somebody has the cookie of. */
+  const given = new Set(people.map(who => identityOf(cookies[who])?.id as string))
+
+  const answerOf = async (replica: Replica, who: Who): Promise<Answer> => {
+    const found = await replica.sessions.find(cookies[who])
+    if ('over' in found) return 'over'
+    const { person, tokens } = await replica.sessions.fresh(found.session)
+    return { sub: person.sub, token: tokens.accessToken }
+  }
+  const expected = (error: unknown): Answer => {
+    const { code, name } = error as { code?: string; name?: string }
+    if (code === 'login_required') return 'over'
+    if (code === 'sessions_unavailable' || name === 'ProviderError') return 'unavailable'
+    wrong.push(`an error that nobody expects: ${(error as Error).stack}`)
+    return 'unavailable'
+  }
+  const ask = (replica: Replica, who: Who): void =>
+    replica.receive(() => {
+      const one: Asked = { who, at: world.time, replica }
+      asked.push(one)
+      void answerOf(replica, who)
+        .catch(expected)
+        .then(answer => {
+          one.answer = answer
+          one.answeredAt = world.time
+        })
+    })
+  const quietly = () => undefined
+
+  const acts: Record<Action['does'], (one: Action & { ms?: number }, replica: Replica) => void> = {
+    request: ({ who }, replica) => ask(replica, who),
+    signOut: ({ who }, replica) =>
+      replica.receive(() => {
+        const ended = replica.sessions.find(cookies[who]).then(async found => {
+          if ('over' in found) return
+          await replica.sessions.end(found.session, 'ended')
+          loggedOutAt[who] ??= world.time
+        })
+        ended.catch(quietly)
+      }),
+    endAll: ({ who }, replica) =>
+      replica.receive(() => {
+        const ended = replica.sessions.endBy({ sub: who }).then(() => {
+          loggedOutAt[who] ??= world.time
+          endedAll.add(who)
+        })
+        ended.catch(quietly)
+      }),
+    login: ({ who }, replica) =>
+      replica.receive(() => {
+        const login = { tokens: world.grant(who), person: personOf(who), device: '' }
+        const begun = replica.sessions.begin(login, undefined).then(result => {
+          if (result !== 'again') given.add(identityOf(result.cookie)?.id as string)
+        })
+        begun.catch(quietly)
+      }),
+    failover({ who }) {
+      // Redis's replica had the tombstone, which was waited for, and not the deletion.
+      const id = identityOf(cookies[who])?.id as string
+      const row = rows.get(id)
+      if (loggedOutAt[who] === undefined || row === undefined || world.rows.has(id)) return
+      failedOver.add(who)
+      world.resurrect(id, row)
+    },
+    crash({ replica: index }, replica) {
+      // One is left to see what became of it.
+      if (index > 0) replica.crash()
+    },
+    pause: ({ ms = 0 }, replica) => replica.pause(ms),
+    cut: ({ ms = 0 }, replica) => replica.cut(ms),
+    outage({ ms = 0 }) {
+      for (const each of replicas) each.cut(ms)
+    },
+  }
+  for (const one of actions) world.at(one.at, () => acts[one.does](one, replicas[one.replica] as Replica))
+  await world.run(start + 45_000)
+
+  // The trouble is over: whoever asks now gets a clean answer.
+  world.isCalm = true
+  await world.run(start + 60_000)
+  for (const who of people) ask(replicas[0], who)
+  await world.run(start + 80_000)
+
+  for (const { who, at, answer, answeredAt, replica } of asked) {
+    const name = `${who} at ${at - start}`
+    if (replica.isDead) continue
+    const pauses = actions.reduce((sum, one) => sum + (one.does === 'pause' ? one.ms : 0), 0)
+    if (answer === undefined || (answeredAt ?? 0) - at > 15_000 + 1_000 + pauses) wrong.push(`${name} was not answered`)
+    if (answer === undefined || answer === 'unavailable') {
+      if (at >= start + 60_000) wrong.push(`${name} has no clean answer although all is well`)
+      continue
+    }
+    if (answer === 'over') {
+      const isLoggedOut = actions.some(one => one.who === who && (one.does === 'signOut' || one.does === 'endAll'))
+      if (!isRotating && !isLoggedOut) wrong.push(`${name} was logged out by a fault`)
+      continue
+    }
+    if (answer.sub !== who || !answer.token.startsWith(`access-${who}-`)) wrong.push(`${name} got another’s token`)
+    const isAfterLogout = at > (loggedOutAt[who] ?? Number.POSITIVE_INFINITY) + 1_000
+    // What a failover brings back is alive until its token is renewed, and not a moment longer.
+    if (isAfterLogout && !(failedOver.has(who) && answer.token === first[who]))
+      wrong.push(`${name} lives after its logout`)
+  }
+  for (const [id, row] of world.rows) {
+    // One whose login failed half-way is nobody's: its cookie was not given out.
+    if (!given.has(id)) continue
+    for (const who of endedAll) {
+      // Of two, the later may have left its tombstone and then failed.
+      if (actions.filter(one => one.does === 'endAll' && one.who === who).length > 1) continue
+      const buriedAt = world.tombstones.get(JSON.stringify({ sub: who })) ?? 0
+      const isTheirs = world.entries({ sub: who }).includes(id) && !failedOver.has(who)
+      if (isTheirs && buriedAt >= row.createdAt) wrong.push(`a session of ${who} outlived the end of all`)
+    }
+  }
+  return { wrong, calls: world.calls, asked }
+}
+
+async function holds(t: Test, stories: fc.Arbitrary<Story>): Promise<void> {
+  t.comment(`PROPERTY_SEED=${seed}`)
+  const property = fc.asyncProperty(stories, async each => {
+    const { wrong } = await play(each)
+    if (wrong.length > 0) throw new Error([...new Set(wrong)].join('\n'))
+  })
+  const replayed = path === undefined ? {} : { path }
+  const result = await fc.check(property, { seed, numRuns: runs, interruptAfterTimeLimit: 45_000, ...replayed })
+  t.comment(`${result.numRuns} stories`)
+  if (!result.failed) return void t.pass()
+  const replay = `PROPERTY_SEED=${result.seed} PROPERTY_PATH=${result.counterexamplePath}`
+  t.fail(`${(result.errorInstance as Error | null)?.message}\n${replay}\n${fc.stringify(result.counterexample)}`)
+}
+
+t.test('holds its invariants in every story of requests, logouts, logins and faults', t => holds(t, story))
+
+t.test('of a login and the end of all sessions at one moment, the end wins if it is the later', async t => {
+  const soon = (does: 'login' | 'endAll') =>
+    fc.record({ at: fc.nat(60), replica: fc.nat(2), who: fc.constant('alice' as const), does: fc.constant(does) })
+  const tape = fc.array(fc.nat(20), { minLength: 5, maxLength: 20 })
+  const actions = fc.tuple(soon('login'), soon('endAll'))
+  await holds(t, fc.record({ isRotating: fc.constant(false), left: fc.constant(200_000), tape, actions }))
+})
+
+t.test('redeems each token once and answers everybody with a session when nothing goes wrong', async t => {
+  const requests = Array.from({ length: 60 }, (_, i) => ({
+    at: i % 40,
+    replica: i % 3,
+    who: people[i % 2] as Who,
+    does: 'request' as const,
+  }))
+  for (const isRotating of [false, true]) {
+    // 1 to 9 ms there and back, and no trouble.
+    const { wrong, calls, asked } = await play({ isRotating, left: 0, tape: [1, 2, 3, 5, 7], actions: requests })
+    t.same(wrong, [])
+    t.equal(calls.length, 2)
+    t.ok(asked.every(({ answer }) => typeof answer === 'object'))
+  }
+})
