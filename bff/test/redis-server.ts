@@ -44,7 +44,8 @@ export async function redisServer(
   if (password !== undefined) lines.push(`requirepass ${password}`)
   writeFileSync(file, [...lines, ...(options.sentinel ?? ['save ""']), ''].join('\n'))
   const mode = options.sentinel === undefined ? [] : ['--sentinel']
-  const server = spawn(command, [file, ...(options.args ?? []), ...mode], { stdio: 'ignore' })
+  // Debian's is one program of several names that does what it is called.
+  const server = spawn(command, [file, ...(options.args ?? []), ...mode], { stdio: 'ignore', argv0: 'redis-server' })
   const ended = once(server, 'exit')
   const kill = async () => {
     if (server.exitCode === null && server.signalCode === null) {
