@@ -388,8 +388,11 @@ t.test('a login that is sent again leads to its page while the session lives, an
   t.match(onward, { statusCode: 302, headers: { location: '/pay#x' } })
   t.equal(person.cookie(), cookie)
   t.equal(provider.calls['authorization_code'], 1)
-  const last = person.jar.get('__Host-last-login')
-  t.match(last?.line, /^__Host-last-login=[A-Za-z0-9_-]{43}; Max-Age=1800; Path=\/; HttpOnly; Secure; SameSite=Lax$/)
+  const last = person.jar.get('__Host-edge-last-login')
+  t.match(
+    last?.line,
+    /^__Host-edge-last-login=[A-Za-z0-9_-]{43}; Max-Age=1800; Path=\/; HttpOnly; Secure; SameSite=Lax$/,
+  )
 })
 
 t.test('a login that a logout covers asks for the password once more, and no more than once', async t => {

@@ -35,6 +35,7 @@ async function ownEdge(t: Test, more = '') {
       '__Host-shop=stolen; Path=/; Secure',
       '__host-SHOP=stolen',
       '__Host-login-x=1',
+      '__Host-Edge-signing-out=1',
     ])
     response.end('done')
   })

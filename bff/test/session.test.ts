@@ -443,7 +443,7 @@ t.test('signs out: here first, then at the provider, then in the browser', async
   t.ok(provider.issued.includes(location.searchParams.get('id_token_hint') ?? ''))
   t.same(response.headers['set-cookie'], [
     '__Host-session=; Max-Age=0; Path=/; HttpOnly; Secure; SameSite=Strict',
-    `__Host-signing-out=${state}; Max-Age=600; Path=/; HttpOnly; Secure; SameSite=Lax`,
+    `__Host-edge-signing-out=${state}; Max-Age=600; Path=/; HttpOnly; Secure; SameSite=Lax`,
   ])
   t.equal(response.headers['clear-site-data'], '"storage"')
   t.equal(response.headers['cache-control'], 'no-store')

@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { loginCookiePrefix } from '../login/login-transaction.ts'
+import { edgeCookiePrefix, loginCookiePrefix } from '../login/login-transaction.ts'
 import { trustedProxies } from '../proxy/client-address.ts'
 import { Complaint } from './complaint.ts'
 
@@ -197,7 +197,7 @@ export const forms: Readonly<Record<Form, (text: string, bounds: Bounds, folder:
         'Browsers disagree about them',
         'Use letters, digits, - and _',
       )
-    if (text.startsWith(loginCookiePrefix) || loginCookiePrefix.startsWith(text))
+    if ([loginCookiePrefix, edgeCookiePrefix].some(own => text.startsWith(own) || own.startsWith(text)))
       throw new Complaint(
         'is the name of the cookies of logins under way',
         'One would overwrite the other',

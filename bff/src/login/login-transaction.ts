@@ -20,6 +20,8 @@ export const remembered = 30 * 60_000
 export const openLogins = 5
 
 export const loginCookiePrefix = '__Host-login-'
+/** Of the edge's other cookies, the session's apart. */
+export const edgeCookiePrefix = '__Host-edge-'
 const key = (id: string) => `t:{${id}}`
 const tagPattern = /^[a-z0-9]{9}[A-Za-z0-9_-]{8}[01]$/
 

@@ -3,6 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Events } from '../events/events.ts'
 import { newCodeVerifier, newNonce, type Provider } from '../provider/oidc.ts'
 import {
+  edgeCookiePrefix,
   isLoginCookie,
   isStateOf,
   type LoginTransactions,
@@ -35,7 +36,7 @@ export type Login = {
 const attributes = { path: '/', secure: true, httpOnly: true, sameSite: 'lax' } as const
 
 /** The value of the cookie of the login that was taken last. It opens nothing any more. */
-const lastCookie = '__Host-last-login'
+const lastCookie = `${edgeCookiePrefix}last-login`
 
 export function createLogin(options: {
   transactions: LoginTransactions

@@ -1,5 +1,6 @@
 import { problem } from '@banking/contracts'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { edgeCookiePrefix } from './login-transaction.ts'
 
 /** Stops a browser that is sent round in circles, e.g. because it does not keep our session cookie. */
 export type LoopBreaker = {
@@ -7,7 +8,7 @@ export type LoopBreaker = {
   count(request: FastifyRequest, reply: FastifyReply): void
 }
 
-const cookieName = '__Host-attempts'
+const cookieName = `${edgeCookiePrefix}attempts`
 const window = 60_000
 const attempts = 8
 

@@ -1,5 +1,5 @@
 import { problem } from '@banking/contracts'
-import { loginCookiePrefix } from '../login/login-transaction.ts'
+import { edgeCookiePrefix, loginCookiePrefix } from '../login/login-transaction.ts'
 import type { Upstream } from './upstreams.ts'
 
 /** What a request may say to an upstream. All else stays here: cookies, credentials, forwarded and identity headers. */
@@ -158,7 +158,8 @@ function hasField(raw: readonly string[], name: string): boolean {
 /** Whether a Set-Cookie would set one of ours; browsers compare names exactly, people do not. */
 function isOurCookie(setCookie: string, sessionCookie: string): boolean {
   const name = (setCookie.split(/[=;]/, 1)[0] as string).trim().toLowerCase()
-  return name === sessionCookie || name.startsWith(loginCookiePrefix.toLowerCase())
+  const prefixes = [loginCookiePrefix, edgeCookiePrefix]
+  return name === sessionCookie || prefixes.some(prefix => name.startsWith(prefix.toLowerCase()))
 }
 
 /** Fields that the sender declares to be for this hop only. They go before ours are added. */

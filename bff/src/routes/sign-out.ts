@@ -3,6 +3,7 @@ import { problem } from '@banking/contracts'
 import { refusals, type Server } from '@banking/http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
+import { edgeCookiePrefix } from '../login/login-transaction.ts'
 import type { Pages } from '../pages/pages.ts'
 import { newNonce, type Provider } from '../provider/oidc.ts'
 import { isFromOwnPage } from '../sessions/csrf.ts'
@@ -82,7 +83,7 @@ export default async function signOut(
 }
 
 /** Binds the provider's way back (RP-Initiated Logout §2, `state`) to the browser that asked for it. */
-const stateCookie = '__Host-signing-out'
+const stateCookie = `${edgeCookiePrefix}signing-out`
 /** Lax: the provider is another site. */
 const stateAttributes = { path: '/', secure: true, httpOnly: true, sameSite: 'lax' } as const
 
