@@ -104,6 +104,11 @@ async function edgeEnvironment(place: Surroundings, port: number, isReplica: boo
     CLIENT_KEY_FILE: join(place.keys, 'bff.json'),
     SESSION_KEY_FILE: await sealingKeyFile(place.keys, 'session'),
     REDIS_URL: place.redis,
+    // All people of this bank come from one address.
+    ADDRESS_PER_SECOND: '2000',
+    ADDRESS_BURST: '8000',
+    LOGINS_PER_SECOND: '200',
+    LOGINS_BURST: '2000',
     ...Object.fromEntries(upstreams),
   }
 }
