@@ -1,13 +1,18 @@
 import { randomBytes } from 'node:crypto'
 import type { Test } from 'tap'
+import { eventually } from './transport.ts'
 
 type EndReason = 'idle' | 'absolute' | 'ended' | 'revoked' | 'limit'
 
+type Found =
+  | { version: number; sealed: Buffer; createdAt: number; lastSeenAt: number | undefined }
+  | { endedBy: EndReason }
+type Group = { sid: string } | { sub: string }
+type LeaseOutcome = 'granted' | 'held' | 'abandoned' | 'spent'
+
 /** The edge's session store, by its shape: a package below the apps cannot name their types. */
 export type SessionStoreShape = {
-  find(
-    id: string,
-  ): Promise<{ version: number; sealed: Buffer; lastSeenAt: number | undefined } | { endedBy: EndReason } | undefined>
+  find(id: string): Promise<Found | undefined>
   create(
     id: string,
     content: { sealed: Buffer; summary: Buffer },
@@ -16,6 +21,16 @@ export type SessionStoreShape = {
   replace(id: string, version: number, sealed: Buffer, owner: string): Promise<boolean>
   touch(id: string, now: number, idle: number): Promise<boolean>
   end(id: string, reason: EndReason): Promise<boolean>
+  lease(id: string, owner: string, takeOver: boolean): Promise<{ found: Found | undefined; lease: LeaseOutcome }>
+  renew(id: string, owner: string): Promise<boolean>
+  release(id: string, owner: string): Promise<void>
+  enter(group: Group, id: string): Promise<string[]>
+  entries(group: Group): Promise<string[]>
+  strike(group: Group, ids: readonly string[]): Promise<void>
+  summary(id: string): Promise<{ summary: Buffer; lastSeenAt: number | undefined } | undefined>
+  bury(group: Group): Promise<void>
+  buriedAt(groups: readonly Group[]): Promise<number>
+  watch(listener: { changed(id: string): void; lost(): void; ready(): void }): () => boolean
   findToken(id: string, audience: string): Promise<Buffer | undefined>
   saveToken(id: string, audience: string, sealed: Buffer): Promise<boolean>
 }
@@ -105,7 +120,7 @@ export async function sessionStoreConformance(
   })
 
   await t.test('tells for a while why a session ended, then forgets it', async t => {
-    for (const reason of ['idle', 'absolute', 'ended'] as const) {
+    for (const reason of ['idle', 'absolute', 'ended', 'revoked', 'limit'] as const) {
       const { store, advance, id } = await begin(t)
       await store.end(id, reason)
       t.same(await store.find(id), { endedBy: reason })
@@ -171,6 +186,153 @@ export async function sessionStoreConformance(
     t.equal(await store.findToken(id, 'payment-service'), undefined)
   })
 
+  await t.test('leases a refresh to one of many who ask at once, and reads the session in the same step', async t => {
+    const { store, other, id, content } = await begin(t)
+    const asked = await Promise.all(
+      Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? store : other).lease(id, `owner ${i}`, false)),
+    )
+    t.same(asked.map(({ lease }) => lease).sort(), ['granted', ...Array(19).fill('held')])
+    for (const { found } of asked) t.ok(found && 'sealed' in found && found.sealed.equals(content))
+    t.same(
+      await store.lease(newId(), 'owner', false),
+      { found: undefined, lease: 'held' },
+      'of a session that is there',
+    )
+  })
+
+  await t.test('lets only its owner renew a lease or give it back', async t => {
+    const { store, other, id } = await begin(t)
+    await store.lease(id, 'owner', false)
+    t.equal(await other.renew(id, 'another'), false)
+    await other.release(id, 'another')
+    t.equal(await store.renew(id, 'owner'), true)
+    t.match(await other.lease(id, 'another', false), { lease: 'held' })
+    await store.release(id, 'owner')
+    t.equal(await store.renew(id, 'owner'), false)
+    t.match(await other.lease(id, 'another', false), { lease: 'granted' })
+  })
+
+  await t.test(
+    'takes no write from anybody but the owner of the lease while there is one, and then gives it back',
+    async t => {
+      const { store, other, id } = await begin(t)
+      await store.lease(id, 'owner', false)
+      t.equal(await other.replace(id, 1, sealed(), 'another'), false)
+      t.match(await other.find(id), { version: 1 })
+      t.equal(await store.replace(id, 1, sealed(), 'owner'), true)
+      t.match(await other.lease(id, 'another', false), { lease: 'granted', found: { version: 2 } })
+      await other.release(id, 'another')
+      t.equal(await store.replace(id, 2, sealed(), 'owner'), true, 'with nobody’s lease the version decides')
+    },
+  )
+
+  await t.test('tells a lease that ran out from one that is free, and lets it be taken over once', async t => {
+    const { store, other, advance, id } = await begin(t)
+    await store.lease(id, 'first', false)
+    await advance(id, 3_100)
+    t.equal(await store.renew(id, 'first'), false)
+    t.match(await other.lease(id, 'second', false), { lease: 'abandoned' })
+    t.match(await other.lease(id, 'second', true), { lease: 'granted' })
+    await advance(id, 3_100)
+    t.match(await store.lease(id, 'third', true), { lease: 'spent' })
+    await advance(id, 9_000)
+    t.match(await store.lease(id, 'third', false), { lease: 'granted' }, 'no call lasts so long')
+  })
+
+  await t.test('an owner whose lease ran out may still say that its call is over', async t => {
+    const { store, other, advance, id } = await begin(t)
+    await store.lease(id, 'first', false)
+    await advance(id, 3_100)
+    await store.release(id, 'first')
+    t.match(await other.lease(id, 'second', false), { lease: 'granted' })
+  })
+
+  await t.test('a session that ends takes its lease with it', async t => {
+    const { store, other, id } = await begin(t)
+    await store.lease(id, 'owner', false)
+    await other.end(id, 'revoked')
+    t.equal(await store.renew(id, 'owner'), false)
+    t.equal(await store.replace(id, 1, sealed(), 'owner'), false)
+    t.same(await store.lease(id, 'owner', false), { found: { endedBy: 'revoked' }, lease: 'held' })
+  })
+
+  await t.test('keeps groups apart, whatever their names are made of, and their entries in order', async t => {
+    const { store, other } = await make(t)
+    const name = `<{!%<:${newId()}`
+    const groups: Group[] = [
+      { sid: name },
+      { sub: name },
+      { sid: `${name}:` },
+      { sid: `:${name}` },
+      { sid: `${name}\0` },
+    ]
+    const ids = groups.map(newId)
+    for (const [i, group] of groups.entries()) t.same(await store.enter(group, ids[i] as string), [ids[i]])
+    for (const [i, group] of groups.entries()) t.same(await other.entries(group), [ids[i]])
+    const second = newId()
+    t.same(await other.enter({ sid: name }, second), [ids[0], second])
+    await store.strike({ sid: name }, [ids[0] as string])
+    t.same(await other.entries({ sid: name }), [second])
+    await store.strike({ sid: name }, [])
+    t.same(await store.entries({ sub: newId() }), [])
+  })
+
+  await t.test('dates tombstones and sessions by one clock, whatever the clocks of the processes say', async t => {
+    const { store, other } = await make(t)
+    const group = { sub: newId() }
+    const create = (now: number) =>
+      store.create(
+        newId(),
+        { sealed: sealed(), summary: sealed() },
+        { now, idle: minute, expiresAt: Date.now() + hour },
+      )
+    t.equal(await store.buriedAt([group, { sid: newId() }]), 0)
+    const before = await create(Date.now() + hour)
+    await other.bury(group)
+    const buriedAt = await store.buriedAt([{ sid: newId() }, group])
+    t.ok(before <= buriedAt, 'what was there before it is covered')
+    while ((await store.buriedAt([group])) === buriedAt) await other.bury(group)
+    t.ok((await create(Date.now() - hour)) > buriedAt, 'what came after is not')
+  })
+
+  await t.test('shows a session without its content', async t => {
+    const { store, other, advance } = await make(t)
+    const id = newId()
+    const summary = sealed()
+    const now = Date.now()
+    await store.create(id, { sealed: sealed(), summary }, { now, idle: 15 * minute, expiresAt: now + hour })
+    const found = await other.summary(id)
+    t.equal(found?.lastSeenAt, now)
+    t.ok(found?.summary.equals(summary))
+    await advance(id, 16 * minute)
+    t.match(await other.summary(id), { lastSeenAt: undefined })
+    await store.end(id, 'ended')
+    t.equal(await other.summary(id), undefined)
+  })
+
+  await t.test('tells another process each change of a session, and nothing that is none', async t => {
+    const { store, other, id } = await begin(t)
+    const changed: string[] = []
+    const ready = Promise.withResolvers<void>()
+    const isHearing = other.watch({ changed: each => changed.push(each), lost: () => undefined, ready: ready.resolve })
+    await ready.promise
+    t.equal(isHearing(), true)
+    const change = async (work: () => Promise<unknown>): Promise<void> => {
+      const before = changed.filter(each => each === id).length
+      await work()
+      await eventually(() => changed.filter(each => each === id).length > before)
+    }
+    await change(() => store.replace(id, 1, sealed(), ''))
+    const before = changed.filter(each => each === id).length
+    await store.touch(id, Date.now(), minute)
+    await store.lease(id, 'owner', false)
+    await store.renew(id, 'owner')
+    await store.release(id, 'owner')
+    await store.saveToken(id, 'payment-service', sealed())
+    await change(() => store.end(id, 'ended'))
+    t.equal(changed.filter(each => each === id).length, before + 1)
+  })
+
   await t.test('throws when it cannot reach the sessions: a failure is not an absence', async t => {
     const { unreachable } = await make(t)
     const id = newId()
@@ -182,6 +344,15 @@ export async function sessionStoreConformance(
       () => unreachable.replace(id, 1, sealed(), ''),
       () => unreachable.touch(id, now, minute),
       () => unreachable.end(id, 'ended'),
+      () => unreachable.lease(id, 'owner', false),
+      () => unreachable.renew(id, 'owner'),
+      () => unreachable.release(id, 'owner'),
+      () => unreachable.enter({ sub: id }, id),
+      () => unreachable.entries({ sub: id }),
+      () => unreachable.strike({ sub: id }, [id]),
+      () => unreachable.summary(id),
+      () => unreachable.bury({ sub: id }),
+      () => unreachable.buriedAt([{ sub: id }]),
       () => unreachable.findToken(id, 'a'),
       () => unreachable.saveToken(id, 'a', sealed()),
     ]
