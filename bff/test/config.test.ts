@@ -11,6 +11,7 @@ import { parts } from '@banking/testkit'
 import { Ajv } from 'ajv'
 import t, { type Test } from 'tap'
 import { parse } from 'yaml'
+import { readCommand } from '../src/config/command.ts'
 import { readConfig } from '../src/config/config.ts'
 import { editorSchema, reference } from '../src/config/reference.ts'
 import { writeClientKeys } from './edge.ts'
@@ -550,23 +551,34 @@ const freePort = (): Promise<number> =>
   })
 
 t.test('does not start with a configuration it cannot use', async t => {
-  const { write, path } = await folder(t)
+  const { write } = await folder(t)
   const file = write('edge.yaml', smallest.replace('https://id.example', 'http://id.example'))
+  for (const args of [['--config', file], ['--check']]) {
+    const { exit, output } = start(t, args, { CONFIG_FILE: file })
+    t.equal(await exit, 78, args.join(' '))
+    const [, stderr] = await output
+    t.match(stderr, /edge\.yaml:3:11 provider\.issuer uses http/)
+    t.notMatch(stderr, /\n\s+at /, 'a sentence, not a stack')
+  }
+})
+
+t.test('says what to write where no file can be read', async t => {
+  const { write, path } = await folder(t)
   const cases: [string[], RegExp][] = [
-    [['--config', file], /edge\.yaml:3:11 provider\.issuer uses http/],
-    [['--config', file, '--check'], /edge\.yaml:3:11 provider\.issuer uses http/],
-    [['--config', join(path, 'nowhere.yaml')], /nowhere\.yaml cannot be read \(ENOENT\)/],
+    [['--config', join(path, 'nowhere.yaml')], /nowhere\.yaml cannot be read \(ENOENT\)\. Give the path/],
     [['--config', path], /cannot be read \(EISDIR\)/],
-    [['--confg', file], /Unknown option '--confg'.*--help lists/],
-    [[], /no configuration file is named\. Write --config <file>/],
     [['--config', write('open.yaml', smallest, 0o666)], /open\.yaml can be changed by every user of this machine/],
+    [['--confg', 'edge.yaml'], /Unknown option '--confg'.*--help lists/],
+    [['edge.yaml'], /Unexpected argument 'edge\.yaml'.*--help lists/],
+    [['--config'], /--config.* argument missing.*--help lists/],
+    [[], /no configuration file is named\. Write --config <file>, or set CONFIG_FILE/],
   ]
   for (const [args, said] of cases) {
-    const { exit, output } = start(t, args)
-    t.equal(await exit, 78, basename(args.join(' ')))
-    const [, stderr] = await output
-    t.match(stderr, said)
-    t.notMatch(stderr, /\n\s+at /, 'a sentence, not a stack')
+    const reading = async () => {
+      const command = await readCommand(args, {})
+      if ('file' in command) await readConfig(command.file, {})
+    }
+    await t.rejects(reading(), { name: 'ConfigError', message: said }, basename(args.join(' ')))
   }
 })
 
