@@ -137,7 +137,7 @@ function Row({ item, onEnd }: { item: OwnSession; onEnd: () => void }) {
 function Moment({ at, clock }: { at: string; clock: number }) {
   return (
     <time dateTime={at}>
-      {formatDistance(at, Math.max(clock, Date.parse(at)))} ({formatShortTime(at)})
+      {formatDistance(at, Math.max(clock, Date.parse(at)))} <span class="session-moment">({formatShortTime(at)})</span>
     </time>
   )
 }
