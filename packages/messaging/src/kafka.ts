@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from '@banking/telemetry'
 import {
+  type Admin,
   type EachBatchPayload,
   type IHeaders,
   type ISocketFactory,
@@ -159,9 +160,30 @@ export async function createTopics(options: {
       ])
       .filter(({ topic }) => !existing.has(topic))
       .map(topic => ({ ...topic, replicationFactor: options.replicas ?? -1 }))
-    if (missing.length > 0) await admin.createTopics({ topics: missing, waitForLeaders: true, timeout: 10_000 })
+    if (missing.length === 0) return
+    await admin.createTopics({ topics: missing, waitForLeaders: false, timeout: 10_000 })
+    await haveLeaders(
+      admin,
+      missing.map(({ topic }) => topic),
+    )
   } finally {
     await quietly(admin.disconnect(), options.logger)
+  }
+}
+
+/** kafkajs waits for leaders too, but takes a busy broker that has not heard of a new topic yet for one without it. */
+async function haveLeaders(admin: Admin, names: string[]): Promise<void> {
+  const deadline = Date.now() + 10_000
+  for (;;) {
+    try {
+      const { topics } = await admin.fetchTopicMetadata({ topics: names })
+      if (topics.every(({ partitions }) => partitions.length > 0 && partitions.every(({ leader }) => leader >= 0)))
+        return
+    } catch (error) {
+      if ((error as { retriable?: boolean }).retriable !== true || Date.now() > deadline) throw error
+    }
+    if (Date.now() > deadline) throw new Error(`no leader for ${names.join(', ')} within 10 s`)
+    await new Promise(resolve => setTimeout(resolve, 100))
   }
 }
 
