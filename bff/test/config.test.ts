@@ -359,6 +359,11 @@ const wrong: [name: string, change: (file: string) => string, said: string][] = 
     'edge.yaml:10:12 upstreams is empty. At least one is needed. Write - path: /api, and below it url: and token:.',
   ],
   [
+    'no upstreams at all',
+    file => file.replace(/upstreams:.*/s, ''),
+    'edge.yaml:1:1 upstreams is missing. The services behind the edge. Write upstreams: and below it - path: /api, and below it url: and token:.',
+  ],
+  [
     'two documents',
     file => `${file}---\n${file}`,
     'edge.yaml:14:1 the file has a second document here. Only one would count. Remove the line ---.',

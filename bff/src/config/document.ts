@@ -128,7 +128,11 @@ export function readDocument<T>(text: string, { file, folder, schema, env }: Set
       else if (!isOptional && found.length === before && !isRefused([...path, name]))
         refuse(
           [...path, name],
-          new Complaint('is missing', child.description ?? 'It has no default', `Write ${name}: ${exampleOf(child)}`),
+          new Complaint(
+            'is missing',
+            child.description ?? 'It has no default',
+            `Write ${name}: ${child.type === 'array' ? 'and below it - ' : ''}${exampleOf(child)}`,
+          ),
         )
     }
     return value
