@@ -4,6 +4,7 @@ import { type IncomingMessage, request } from 'node:http'
 import { parseTraceparent } from '@banking/telemetry'
 import { parts, testProxy } from '@banking/testkit'
 import t, { type Test } from 'tap'
+import { defaultLimits } from '../src/proxy/limits.ts'
 import { edge, origin } from './edge.ts'
 import { alice, type Person } from './provider.ts'
 
@@ -169,6 +170,30 @@ t.test('tells logins, refusals, refreshes and ends, whose they are, and no secre
   for (const datum of ['quux', 'Quux', 'ebedee']) t.notOk(text.includes(datum), datum)
 })
 
+t.test('a flood of refusals is one event for each session, and none for a cookie that cannot be one', async t => {
+  const limits = { ...defaultLimits, perSession: { perSecond: 1, burst: 5 } }
+  const { browser, told } = await edge(t, { config: { limits } })
+  const person = somebody()
+  const laptop = browser()
+  await laptop.login(person)
+  const statuses = new Set<number>()
+  for (let asked = 0; asked < 40; asked++) statuses.add((await laptop.fetch('/api/payments/accounts')).statusCode)
+  t.ok(statuses.has(429))
+  for (const value of ['', 'x', 'x'.repeat(43), `${laptop.cookie()}x`])
+    await browser().send('/api/payments/accounts', { headers: { cookie: `__Host-session=${value}` } })
+  t.match(
+    told.filter(({ type }) => type === 'session.refused'),
+    [{ data: { code: 'rate_limited', actor: { sub: person.sub } } }],
+  )
+  t.equal(told.filter(({ type }) => type === 'session.refused').length, 1)
+  const begun = performance.now()
+  for (let asked = 0; asked < 3_000; asked++)
+    await browser().open(`/oauth2/callback?state=${randomUUID()}`, { crossSite: true })
+  // A busy machine sees more than one stretch of ten seconds.
+  const windows = 1 + Math.ceil((performance.now() - begun) / 10_000)
+  const refusals = told.filter(({ type }) => type.endsWith('.refused')).length
+  t.ok(refusals <= windows * 1_000, `${refusals} events of 3,001 refusals`)
+})
 t.test('one trace leads from the edge’s log and events to the services, and none from the browser in', async t => {
   const { browser, seen, lines } = await edge(t)
   const person = browser()

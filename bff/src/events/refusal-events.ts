@@ -8,38 +8,42 @@ import { actorOf, type Events } from './events.ts'
 
 const ofSessions: ReadonlySet<string> = new Set(['csrf_refused', 'rate_limited'])
 const ofLogins: ReadonlySet<string> = new Set(['/oauth2/start', '/oauth2/callback'])
-/** ms in which a session is told of once for each kind of refusal: a flood must not become a flood of events. */
+/** ms in which the same is told once, and so much in all: a flood must not become a flood of events. */
 const quiet = 10_000
+const most = 1_000
 
-/** Tells what was refused to somebody who holds a session's cookie, or was logging in, or spoke for the provider. */
+/** Tells what was refused to somebody who holds a session's cookie, was logging in, or spoke for the provider. */
 export default fp(
   async (app: FastifyInstance, { events, sessions }: { events: Events; sessions: Sessions }) => {
     let told = new Set<string>()
     let since = performance.now()
+    const isNew = (what: string): boolean => {
+      if (performance.now() - since > quiet) {
+        told = new Set()
+        since = performance.now()
+      }
+      return told.size < most && told.size < told.add(what).size
+    }
 
     app.addHook('onResponse', async request => {
       const { problemCode: code, trace } = request
       if (code === undefined) return
-      if (ofLogins.has(request.routeOptions.url ?? '')) {
+      const about = { trace }
+      const route = request.routeOptions.url ?? ''
+      if (ofLogins.has(route)) {
         const state = new URLSearchParams(request.raw.url?.split('?')[1]).get('state') ?? ''
-        return events.record('login.refused', loginOf(state) ?? request.id, { code }, { trace })
+        const login = loginOf(state) ?? request.id
+        if (isNew(`${code} ${login}`)) events.record('login.refused', login, { code }, about)
+      } else if (route === '/oauth2/backchannel_logout') {
+        if (isNew(request.id)) events.record('logout.refused', request.id, { code }, about)
+      } else if (ofSessions.has(code)) {
+        const cookie = sessionCookieOf(request)
+        const identity = identityOf(cookie)
+        if (cookie === undefined || identity === undefined || !isNew(`${code} ${identity.id}`)) return
+        const person = sessions.cached(cookie)?.person
+        const data = { code, ...(person === undefined ? {} : { actor: actorOf(person) }) }
+        events.record('session.refused', identity.id, data, about)
       }
-      if (request.routeOptions.url === '/oauth2/backchannel_logout')
-        return events.record('logout.refused', request.id, { code }, { trace })
-      if (!ofSessions.has(code)) return
-      const cookie = sessionCookieOf(request)
-      const identity = identityOf(cookie)
-      if (cookie === undefined || identity === undefined) return
-      if (performance.now() - since > quiet || told.size > 10_000) {
-        told = new Set()
-        since = performance.now()
-      }
-      const kind = `${code} ${identity.id}`
-      if (told.has(kind)) return
-      told.add(kind)
-      const person = sessions.cached(cookie)?.person
-      const data = { code, ...(person === undefined ? {} : { actor: actorOf(person) }) }
-      events.record('session.refused', identity.id, data, { trace })
     })
   },
   { name: 'refusal-events', dependencies: ['@fastify/cookie'] },
