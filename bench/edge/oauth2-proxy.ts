@@ -32,7 +32,7 @@ export async function oauth2Proxy(): Promise<string | undefined> {
 }
 
 /**
- * oauth2-proxy with sessions in Redis and a client of its own at the running Keycloak, and a person logged in there
+ * oauth2-proxy with sessions in Redis and a realm of its own in the running Keycloak, and a person logged in there
  * by the login form. It passes the access token on, as the edge does.
  *
  * @returns the running program, its address and the cookies of the person
@@ -46,15 +46,11 @@ export async function startOauth2Proxy(
   const port = await freePort()
   const url = `http://localhost:${port}`
   const secret = randomBytes(24).toString('base64url')
-  const forget = await registerClient(status, {
-    clientId: 'bench-oauth2-proxy',
-    secret,
-    redirectUri: `${url}/oauth2/callback`,
-  })
+  const { issuer, forget } = await provideRealm(status, { secret, redirectUri: `${url}/oauth2/callback` })
   const options = {
     'http-address': `127.0.0.1:${port}`,
     provider: 'oidc',
-    'oidc-issuer-url': status.issuer,
+    'oidc-issuer-url': issuer,
     'client-id': 'bench-oauth2-proxy',
     'client-secret': secret,
     'redirect-url': `${url}/oauth2/callback`,
@@ -74,64 +70,76 @@ export async function startOauth2Proxy(
   const running = run(folder, 'oauth2-proxy', cores.tested, [program, ...args])
   await answering(`${url}/ping`)
   const browser = new Browser()
-  const [login] = status.logins
-  const back = await browser.logIn(
-    new URL('/', url),
-    login?.username ?? '',
-    login?.password ?? '',
-    `${url}/oauth2/callback`,
-  )
+  const back = await browser.logIn(new URL('/', url), person.username, person.password, `${url}/oauth2/callback`)
   await browser.visit(back)
   const cookie = browser.cookie(back, '_oauth2_proxy')
   if (cookie === undefined) throw new Error('oauth2-proxy did not log the person in')
   return { running, port, cookie: `_oauth2_proxy=${cookie}`, forget }
 }
 
-/** A confidential client of its own in the running realm. @returns what removes it again */
-async function registerClient(
+const person = { username: 'bench', password: randomBytes(12).toString('base64url') }
+
+/**
+ * A realm of its own in the running Keycloak: the bank's takes clients with a key only, and oauth2-proxy has a secret.
+ *
+ * @returns its issuer, and what removes it again
+ */
+async function provideRealm(
   { issuer, admin }: Status,
-  client: { clientId: string; secret: string; redirectUri: string },
-): Promise<() => Promise<void>> {
-  const at = issuer.indexOf('/realms/')
-  const [base, realm] = [issuer.slice(0, at), issuer.slice(at + '/realms/'.length)]
+  client: { secret: string; redirectUri: string },
+): Promise<{ issuer: string; forget: () => Promise<void> }> {
+  const base = issuer.slice(0, issuer.indexOf('/realms/'))
+  const realm = 'bench-oauth2-proxy'
   const ask = async (method: string, path: string, body?: object): Promise<Response> => {
-    const credentials = { grant_type: 'password', client_id: 'admin-cli', ...admin }
     const answer = await fetch(`${base}/realms/master/protocol/openid-connect/token`, {
       method: 'POST',
-      body: new URLSearchParams(credentials),
+      body: new URLSearchParams({ grant_type: 'password', client_id: 'admin-cli', ...admin }),
     })
     const { access_token } = (await answer.json()) as { access_token: string }
-    const done = await fetch(`${base}/admin/realms/${realm}${path}`, {
+    return fetch(`${base}/admin/realms${path}`, {
       method,
       headers: { authorization: `Bearer ${access_token}`, 'content-type': 'application/json' },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     })
-    if (!done.ok) throw new Error(`Keycloak answered ${done.status} to ${method} ${path}: ${await done.text()}`)
-    return done
   }
-  const remove = async (): Promise<void> => {
-    const found = (await (await ask('GET', `/clients?clientId=${client.clientId}`)).json()) as { id: string }[]
-    for (const { id } of found) await ask('DELETE', `/clients/${id}`)
+  const forget = async (): Promise<void> => {
+    await ask('DELETE', `/${realm}`)
   }
-  await remove()
-  await ask('POST', '/clients', {
-    clientId: client.clientId,
-    secret: client.secret,
-    redirectUris: [client.redirectUri],
-    protocol: 'openid-connect',
-    publicClient: false,
-    clientAuthenticatorType: 'client-secret',
-    standardFlowEnabled: true,
-    directAccessGrantsEnabled: false,
-    attributes: { 'pkce.code.challenge.method': 'S256' },
-    protocolMappers: [
+  await forget()
+  const made = await ask('POST', '', {
+    realm,
+    enabled: true,
+    sslRequired: 'none',
+    // No refresh falls into a measurement.
+    accessTokenLifespan: 3600,
+    users: [
       {
-        name: 'audience',
-        protocol: 'openid-connect',
-        protocolMapper: 'oidc-audience-mapper',
-        config: { 'included.client.audience': client.clientId, 'access.token.claim': 'true' },
+        username: person.username,
+        enabled: true,
+        firstName: 'Alice',
+        lastName: 'Adams',
+        email: 'alice@example.test',
+        emailVerified: true,
+        credentials: [{ type: 'password', value: person.password, temporary: false }],
+      },
+    ],
+    clients: [
+      {
+        clientId: realm,
+        secret: client.secret,
+        redirectUris: [client.redirectUri],
+        publicClient: false,
+        protocolMappers: [
+          {
+            name: 'audience',
+            protocol: 'openid-connect',
+            protocolMapper: 'oidc-audience-mapper',
+            config: { 'included.client.audience': realm, 'access.token.claim': 'true', 'id.token.claim': 'false' },
+          },
+        ],
       },
     ],
   })
-  return remove
+  if (!made.ok) throw new Error(`Keycloak answered ${made.status} to a new realm: ${await made.text()}`)
+  return { issuer: `${base}/realms/${realm}`, forget }
 }
