@@ -8,6 +8,8 @@ import { securityHeaders } from '../src/pages/security-headers.ts'
 import { defaultLimits } from '../src/proxy/limits.ts'
 import { edge, origin, testUpstream } from './edge.ts'
 
+t.setTimeout(120_000)
+
 // What stands on the wire, byte by byte, where no HTTP client would have written it so.
 
 /** An edge on a real socket with a web app, a service that answers by its query, and a person who is logged in. */
