@@ -78,6 +78,8 @@ function end(reason: EndReason): void {
   const isNew = before.kind === 'loading' || before.kind === 'unreachable'
   const notice = isNew && why === 'none' ? kept<EndReason>('notice') : undefined
   if (notice !== undefined) drop('notice')
+  // The cookie goes with the first answer that says why: a page that is loaded anew would not know.
+  if (before.kind === 'signed-in') keep('notice', why)
   session.value = { kind: 'signed-out', reason: notice ?? (before.kind === 'signed-out' ? before.reason : why) }
   forgetAll()
 }
