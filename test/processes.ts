@@ -1,5 +1,6 @@
 import { runningBank } from '@banking/devstack'
 import type { Test } from 'tap'
+import { eventually } from './bank.ts'
 
 /** The process of a part or an app as the launcher knows it now: after a restart it is another one. */
 export const pidOf = (name: string): number => {
@@ -23,3 +24,11 @@ export function freeze(t: Test, name: string): () => void {
 }
 
 export const seconds = (count: number) => new Promise(resolve => setTimeout(resolve, count * 1000))
+
+/** Waits until the launcher has another process than `before` for an app, and it is ready. */
+export const isBack = (name: string, before: number): Promise<boolean> =>
+  eventually(
+    async () => runningBank().status.apps.some(app => app.name === name && app.pid !== before && app.readyMs > 0),
+    is => is,
+    60,
+  )

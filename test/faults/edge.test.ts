@@ -3,7 +3,7 @@ import { text } from 'node:stream/consumers'
 import { runningBank } from '@banking/devstack'
 import t, { type Test } from 'tap'
 import { asPerson, clientAt, eventually, replicasOf, wholeBank } from '../bank.ts'
-import { freeze, pidOf, seconds } from '../processes.ts'
+import { freeze, isBack, pidOf, seconds } from '../processes.ts'
 
 const bank = wholeBank(t)
 const replicas = replicasOf(bank)
@@ -124,12 +124,7 @@ t.test(
     for (const { name } of replicas) {
       const before = pidOf(name)
       process.kill(before, 'SIGTERM')
-      const isBack = await eventually(
-        async () => runningBank().status.apps.some(app => app.name === name && app.pid !== before && app.readyMs > 0),
-        is => is,
-        60,
-      )
-      t.ok(isBack, `${name} is back under its name`)
+      t.ok(await isBack(name, before), `${name} is back under its name`)
     }
     await seconds(1)
     const answers = await running.stop()

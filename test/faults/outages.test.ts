@@ -64,6 +64,11 @@ t.test('Redis that hangs is a 503 within half a second, and nobody is logged out
   const alice = await asPerson(bank, 'alice')
   t.equal((await alice.get('/oauth2/userinfo')).status, 200)
   const thaw = freeze(t, 'redis')
+  // What a replica remembers of the session is good for 600 ms without a word from Redis.
+  await eventually(
+    () => alice.get('/oauth2/userinfo'),
+    ({ status }) => status !== 200,
+  )
   for (const path of ['/oauth2/userinfo', '/api/payments/accounts']) {
     let took = Number.POSITIVE_INFINITY
     let answer = await alice.get(path)
