@@ -47,6 +47,9 @@ export type Dependencies = {
   now?: () => number
 }
 
+/** ms that the end waits for refreshes: within the time that a process is given to stop. */
+const drainAtMost = 5_000
+
 /** The whole edge. What it answers to the browser is all here; what it stands on is given to it. */
 export async function buildApp(
   dependencies: Dependencies,
@@ -75,6 +78,8 @@ export async function buildApp(
     exchange.forget(id)
     streams.close(id)
   })
+  // Another replica may have ended it; if it was only refreshed, its tokens are in the store.
+  sessions.onChange(exchange.forget)
 
   const admission = createAdmission({
     limits,
@@ -146,6 +151,8 @@ export async function buildApp(
   else if (upstreams.every(({ prefix }) => prefix !== '/')) await app.register(startPage, { sessions, pages, now })
   // Before the server waits for its connections: an open stream would hold it for ever.
   app.addHook('preClose', async () => streams.closeAll())
+  // After the last request: a refresh that nobody waits for may have begun with it.
+  app.addHook('onClose', () => sessions.drain(drainAtMost))
   return { app, sessions, streams }
 }
 

@@ -88,6 +88,14 @@ t.test('remembers nothing while changes are not heard, also not what was being r
   t.equal(under.get('cookie b'), undefined, 'its changes may have been missed')
   await load()
   t.equal(under.get('cookie a')?.id, 'a')
+  under.lost()
+  const during = look(session('c', clock.now))
+  const readBefore = under.load('cookie c', 'c', during.work)
+  under.ready()
+  during.answer()
+  await readBefore
+  t.equal(under.get('cookie c'), undefined, 'nor what was being read as they began to be heard again')
+  await load()
   clock.isHearing = false
   t.equal(under.get('cookie a'), undefined, 'the clock decides before any event does')
 })

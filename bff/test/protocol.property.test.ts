@@ -239,3 +239,19 @@ t.test('redeems each token once and answers everybody with a session when nothin
     t.ok(asked.every(({ answer }) => typeof answer === 'object'))
   }
 })
+
+t.test(
+  'a rotated token that Redis could not take is kept until it can, before anybody redeems the old one',
+  async t => {
+    const ask = { replica: 0, who: 'alice', does: 'request' } as const
+    for (const ms of [5_000, 20_000, 40_000]) {
+      // The provider has answered at 150 ms and some, and then Redis is away. Others are back before its owner tries.
+      const later = Array.from({ length: 20 }, (_, i) => ({ ...ask, replica: 1 + (i % 2), at: 130 + ms + i * 60 }))
+      const actions = [{ ...ask, at: 0 }, { ...ask, does: 'outage' as const, at: 100, ms }, ...later]
+      const { wrong, calls, asked } = await play({ isRotating: true, left: 0, tape: [5], actions })
+      t.same(wrong, [])
+      t.equal(calls.filter(({ token }) => token.startsWith('refresh-alice')).length, 1)
+      t.ok(asked.slice(1).every(({ answer }) => typeof answer === 'object' || answer === undefined))
+    }
+  },
+)

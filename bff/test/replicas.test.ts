@@ -1,10 +1,12 @@
 import { once } from 'node:events'
-import { type IncomingMessage, request } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { eventually, parts } from '@banking/testkit'
+import { IncomingMessage, request, ServerResponse } from 'node:http'
+import { type AddressInfo, Socket } from 'node:net'
+import { createMetrics } from '@banking/telemetry'
+import { eventually, parts, testLogger } from '@banking/testkit'
 import t, { type Test } from 'tap'
 import { identityOf } from '../src/sessions/seal.ts'
 import { createSessionStore } from '../src/sessions/session-store.ts'
+import { createStreams } from '../src/sessions/streams.ts'
 import { type Browser, type Cookie, type Edge, edge, origin, testUpstream } from './edge.ts'
 import { alice, type Person, type TestProvider } from './provider.ts'
 
@@ -50,7 +52,7 @@ async function leaseOfTheDead(redis: Edge['redis'], id: string): Promise<void> {
   const version = (await redis.run('HGET', `s:{${id}}`, 'v')) as Buffer
   await redis.run('SET', `l:{${id}}`, 'the dead', 'PX', '300')
   await redis.run('HSET', `c:{${id}}`, 'v', version, 'n', '1', 'o', 'the dead')
-  await redis.run('PEXPIRE', `c:{${id}}`, '12000')
+  await redis.run('PEXPIRE', `c:{${id}}`, '132000')
 }
 
 /** Holds the provider's answer to a refresh back until it is let go; the token is redeemed by then. */
@@ -231,6 +233,24 @@ t.test('what is remembered is forgotten when Redis cannot be heard, and answers 
   await eventually(async () => (await payments(browsers[1])).statusCode === 401)
 })
 
+/** A stream on a real socket. @returns its answer once that begins */
+async function openStream(t: Test, { app }: Edge, person: Browser | undefined): Promise<IncomingMessage> {
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const { port } = app.server.address() as AddressInfo
+  const headers = {
+    host: 'localhost:3000',
+    cookie: `__Host-session=${person?.cookie()}`,
+    'x-csrf': '1',
+    accept: 'text/event-stream',
+  }
+  const asked = request({ host: '127.0.0.1', port, path: '/api/payments/stream', headers })
+  asked.end()
+  const [response] = (await once(asked, 'response')) as [IncomingMessage]
+  t.equal(response.statusCode, 200)
+  response.on('error', () => undefined).resume()
+  return response
+}
+
 t.test('a stream closes within a second of a sign-out on another replica', async t => {
   const { all, person } = await replicas(t, (_request, response) => {
     response.writeHead(200, { 'content-type': 'text/event-stream' })
@@ -238,27 +258,78 @@ t.test('a stream closes within a second of a sign-out on another replica', async
   })
   const [, second, third] = all as [Edge, Edge, Edge]
   const browsers = await person()
-  const streams = await Promise.all(
-    [second, third].map(async each => {
-      await each.app.listen({ host: '127.0.0.1', port: 0 })
-      const { port } = each.app.server.address() as AddressInfo
-      const headers = {
-        host: 'localhost:3000',
-        cookie: `__Host-session=${browsers[0]?.cookie()}`,
-        'x-csrf': '1',
-        accept: 'text/event-stream',
-      }
-      const asked = request({ host: '127.0.0.1', port, path: '/api/payments/stream', headers })
-      asked.end()
-      const [response] = (await once(asked, 'response')) as [IncomingMessage]
-      t.equal(response.statusCode, 200)
-      response.on('error', () => undefined).resume()
-      return response
-    }),
-  )
+  const streams = await Promise.all([second, third].map(each => openStream(t, each, browsers[0])))
   const ends = Promise.all(streams.map(stream => once(stream, 'close')))
   const started = performance.now()
   await browsers[0]?.fetch('/oauth2/sign_out', { method: 'POST', headers: { origin } })
   await ends
   t.ok(performance.now() - started < 1_000)
+})
+
+t.test('a stream whose session ends before its upstream has answered closes as it opens', async t => {
+  const asked = Promise.withResolvers<void>()
+  const gate = Promise.withResolvers<void>()
+  const { all, person } = await replicas(t, async (_request, response) => {
+    asked.resolve()
+    await gate.promise
+    response.writeHead(200, { 'content-type': 'text/event-stream' })
+    response.flushHeaders()
+  })
+  const browsers = await person()
+  const opening = openStream(t, all[1] as Edge, browsers[1])
+  await asked.promise
+  const id = idOf(browsers[0])
+  await browsers[0]?.fetch('/oauth2/sign_out', { method: 'POST', headers: { origin } })
+  // Heard by then: nothing is told of it any more.
+  await eventually(async () => !(await all[1]?.sessions.isAlive(id, Number.POSITIVE_INFINITY)))
+  await new Promise(resolve => setTimeout(resolve, 100))
+  const started = performance.now()
+  gate.resolve()
+  await once(await opening, 'close')
+  t.ok(performance.now() - started < 1_000)
+})
+
+t.test(
+  'a stream that could not be looked after as its session ended is looked after at once, not at the next round',
+  async t => {
+    const { all, person } = await replicas(t)
+    const [first] = all as [Edge]
+    const browsers = await person()
+    const id = idOf(browsers[0])
+    const failed = Promise.withResolvers<void>()
+    let failures = 1
+    const streams = createStreams({
+      sessions: {
+        ...first.sessions,
+        async isAlive(...asked) {
+          const isAlive = await first.sessions.isAlive(...asked)
+          if (isAlive || failures-- <= 0) return isAlive
+          failed.resolve()
+          throw new Error('no answer')
+        },
+      },
+      logger: testLogger().logger,
+      metrics: createMetrics('bff'),
+    })
+    t.teardown(() => streams.closeAll())
+    const response = new ServerResponse(new IncomingMessage(new Socket()))
+    streams.open({ id, expiresAt: Number.POSITIVE_INFINITY }, response)
+    await browsers[1]?.fetch('/oauth2/sign_out', { method: 'POST', headers: { origin } })
+    await failed.promise
+    const started = performance.now()
+    await eventually(() => response.writableEnded)
+    t.ok(performance.now() - started < 3_000)
+  },
+)
+
+t.test('what is held for a session is forgotten as its record changes elsewhere', async t => {
+  const { provider, person, redis } = await replicas(t)
+  const browsers = await person()
+  await payments(browsers[1])
+  const id = idOf(browsers[0])
+  await redis.run('DEL', `x:{${id}}`)
+  await payments(browsers[1])
+  t.equal(provider.calls['exchange'], 1, 'held')
+  await redis.run('HSET', `s:{${id}}`, 'v', (await redis.run('HGET', `s:{${id}}`, 'v')) as Buffer)
+  await eventually(async () => (await payments(browsers[1])).statusCode === 200 && provider.calls['exchange'] === 2)
 })

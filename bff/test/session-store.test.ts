@@ -93,6 +93,6 @@ t.test('does not blame Redis while this process works on what it has answered', 
   t.teardown(() => redis.run('DEL', key))
   await redis.run('SET', key, Buffer.alloc(16 * 1024), 'PX', '60000')
   // More than one turn of the event loop reads from a socket, and each turn takes long.
-  const answers = Array.from({ length: 400 }, () => redis.run('GET', key).then(() => keepBusy(1.5)))
-  t.equal((await Promise.all(answers)).length, 400)
+  const answers = Array.from({ length: 220 }, () => redis.run('GET', key).then(() => keepBusy(1.5)))
+  t.equal((await Promise.all(answers)).length, 220)
 })

@@ -4,7 +4,7 @@ import t, { type Test } from 'tap'
 import { readClientAuthentication } from '../src/provider/client-authentication.ts'
 import { createProvider } from '../src/provider/oidc.ts'
 import { identityOf } from '../src/sessions/seal.ts'
-import { createSessionStore } from '../src/sessions/session-store.ts'
+import { createSessionStore, type SessionStore } from '../src/sessions/session-store.ts'
 import { createSessions } from '../src/sessions/sessions.ts'
 import { type Browser, type Cookie, type Edge, edge, origin } from './edge.ts'
 import { alice, bob, type TestProvider } from './provider.ts'
@@ -228,6 +228,40 @@ t.test('refreshes once for 50 requests at the end of the token, and exchanges on
   }
 })
 
+t.test(
+  'a process that stops waits for a refresh that nobody waits for: its token has been replaced by then',
+  async t => {
+    const { app, browser, advance, provider, redis } = await edge(t)
+    provider.settings.rotate = true
+    const person = browser()
+    await person.login()
+    await payments(person)
+    const reached = Promise.withResolvers<void>()
+    const gate = Promise.withResolvers<void>()
+    provider.hooks.token = async (grant, honest) => {
+      const answer = await honest()
+      if (grant === 'refresh_token') {
+        reached.resolve()
+        await gate.promise
+      }
+      return answer
+    }
+    advance(241_000)
+    t.equal((await payments(person)).statusCode, 200)
+    await reached.promise
+    let isClosed = false
+    const closed = app.close().then(() => {
+      isClosed = true
+    })
+    await new Promise(resolve => setTimeout(resolve, 100))
+    t.equal(isClosed, false)
+    gate.resolve()
+    await closed
+    const id = identityOf(person.cookie())?.id
+    t.equal(String(await redis.run('HGET', `s:{${id}}`, 'v')), '2')
+  },
+)
+
 t.test('renews before the end, while the old token still answers', async t => {
   const { browser, advance, provider, seen } = await edge(t)
   const person = browser()
@@ -381,6 +415,68 @@ t.test('a request that read the session before it was refreshed does not refresh
   t.equal(provider.calls['refresh_token'], 1)
   t.equal(second.tokens.accessToken, first.tokens.accessToken)
   t.equal(second.version, 2)
+})
+
+/** The sessions of an edge by a store that is not quite that of the edge. */
+async function sessionsBy({ redis, config }: Edge, change: (store: SessionStore) => Partial<SessionStore>) {
+  const { logger } = testLogger()
+  const authentication = await readClientAuthentication(config.provider.credential, logger)
+  const store = createSessionStore(redis, config.session.absolute)
+  return createSessions({
+    store: { ...store, ...change(store) },
+    keys: config.sessionKeys,
+    provider: createProvider({ ...config.provider, authentication, publicOrigin: origin, logger }),
+    times: config.session,
+    perUser: config.session.perUser,
+    logger,
+    metrics: createMetrics('bff'),
+    now: Date.now,
+  })
+}
+
+t.test('a sign-out does not fail for what can be tidied up later', async t => {
+  const each = await edge(t)
+  const sessions = await sessionsBy(each, () => ({ strike: () => Promise.reject(new Error('no answer')) }))
+  const person = each.browser()
+  await person.login()
+  const found = await sessions.find(person.cookie())
+  if (!('session' in found)) return t.fail('there is a session')
+  await sessions.end(found.session, 'ended')
+  t.equal((await person.fetch('/oauth2/userinfo')).statusCode, 401)
+})
+
+t.test('a sign-out waits for a replica of Redis also where the provider names no session of its own', async t => {
+  const each = await edge(t)
+  let settles = 0
+  const sessions = await sessionsBy(each, () => ({ settle: async () => void settles++ }))
+  const person = each.browser()
+  await person.login()
+  const found = await sessions.find(person.cookie())
+  if (!('session' in found)) return t.fail('there is a session')
+  const { sid: _, ...nameless } = found.session.person
+  await sessions.end({ ...found.session, person: nameless }, 'ended')
+  t.equal(settles, 1)
+})
+
+t.test('who logs in again and again by one session at the provider leaves no growing list behind', async t => {
+  const each = await edge(t)
+  const entered = new Map<string, number>()
+  const sessions = await sessionsBy(each, store => ({
+    async enter(group, id) {
+      const entries = await store.enter(group, id)
+      entered.set(Object.keys(group)[0] as string, entries.length)
+      return entries
+    },
+  }))
+  const sub = `again-and-again-${process.pid}`
+  const person = { sub, sid: `sid-${sub}`, name: '', givenName: '', roles: [], authTime: Date.now() }
+  const tokens = { accessToken: 'a', expiresAt: Date.now() + minute }
+  for (let i = 0; i < 30; i++) {
+    const begun = await sessions.begin({ tokens, person, device: '' }, undefined)
+    if (begun === 'again') return t.fail('nobody was logged out')
+    await each.redis.run('DEL', `s:{${identityOf(begun.cookie)?.id}}`)
+  }
+  for (const [group, count] of entered) t.ok(count <= each.config.session.perUser + 1, `${group}: ${count}`)
 })
 
 t.test('never gives one person the token of another, however many ask at once', async t => {

@@ -39,7 +39,7 @@ export class World {
   readonly #ended = new Map<string, EndReason>()
   readonly #idle = new Map<string, number>()
   readonly #leases = new Map<string, { owner: string; until: number }>()
-  readonly #open = new Map<string, { version: number; count: number; owner: string; until: number }>()
+  readonly #open = new Map<string, { version: number; count: number; owner: string; since: number }>()
   readonly #groups = new Map<string, string[]>()
   readonly #queue: Scheduled[] = []
   readonly #grants = new Map<string, { sub: string; isUsed: boolean }>()
@@ -145,11 +145,12 @@ export class World {
     const row = this.rows.get(id)
     if (row === undefined || this.#lease(id) !== undefined) return { found, lease: 'held' }
     const open = this.#open.get(id)
-    const isOpen = open !== undefined && open.version === row.version && this.time < open.until
-    if (isOpen && open.count > 1) return { found, lease: 'spent' }
+    const isOpen = open !== undefined && open.version === row.version && this.time < open.since + 132_000
+    const mayRun = isOpen && this.time < open.since + 12_000
+    if (mayRun && open.count > 1) return { found, lease: 'spent' }
     if (isOpen && !takeOver) return { found, lease: 'abandoned' }
     this.#leases.set(id, { owner, until: this.time + 3_000 })
-    this.#open.set(id, { version: row.version, count: isOpen ? 2 : 1, owner, until: this.time + 12_000 })
+    this.#open.set(id, { version: row.version, count: mayRun ? 2 : 1, owner, since: this.time })
     return { found, lease: 'granted' }
   }
 

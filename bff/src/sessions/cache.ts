@@ -117,6 +117,8 @@ export function createCache(options: {
     },
 
     ready() {
+      // What is being read may have been read before changes were told again.
+      for (const reading of readings.values()) reading.isStale = true
       isReady = true
     },
 

@@ -66,14 +66,17 @@ const renewEvery = 1_000
 const abortAfter = 2_000
 /** Who waits looks so often; a change of the record wakes them at once. */
 const pollEvery = 200
-/** So long an owner that vanished may still turn up with its result, e.g. once Redis is back. */
-const grace = 500
+/**
+ * So long an owner that vanished may still turn up with its result once Redis is back: it connects anew within 550 ms
+ * and tries within 250 ms.
+ */
+const grace = 1_000
 /** A command that the store did not answer is tried again after. */
 const retryAfter = 250
 /** Nobody waits longer. */
 export const waitAtMost = 15_000
 /** So long a refreshed session is offered to the store: longer than Redis is away. */
-const writeAtMost = 120_000
+export const writeAtMost = 120_000
 
 type Next<S, R> = [State<S>, Command<S, R>[]]
 

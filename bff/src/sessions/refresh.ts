@@ -26,6 +26,8 @@ export type Refresh = {
   run(session: Session, isDue: (session: Session) => boolean): Promise<Refreshed>
   /** Wakes who waits for another replica. */
   changed(id: string): void
+  /** Waits until none is under way, whether a request waits for it or not, `ms` at most. */
+  drain(ms: number): Promise<void>
 }
 
 type OwnEvent = Event<Session, EndReason>
@@ -189,6 +191,13 @@ export function createRefresh(options: {
       return within(flight.result, clock).finally(waits.startTimer())
     },
     changed: id => flights.get(id)?.send({ type: 'changed' }),
+    async drain(ms) {
+      const { promise: late, resolve } = Promise.withResolvers<void>()
+      const stop = clock.after(ms, resolve)
+      await Promise.race([late, Promise.allSettled([...flights.values()].map(({ result }) => result))])
+      stop()
+      if (flights.size > 0) logger.warn({ refreshes: flights.size }, 'stopping in the middle of a refresh')
+    },
   }
 }
 

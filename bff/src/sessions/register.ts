@@ -1,3 +1,4 @@
+import type { Logger } from '@banking/telemetry'
 import { isCovered } from './protocol.ts'
 import { type SealingKeys, seal, unseal } from './seal.ts'
 import type { EndReason, Group, SessionStore } from './session-store.ts'
@@ -54,11 +55,12 @@ export function createRegister(options: {
   keys: SealingKeys
   /** Sessions that one person may have; the oldest make room. */
   perUser: number
+  logger: Logger
   now: () => number
   /** Called for each session that was ended; without a reason it was over before. */
   onEnd: (id: string, reason: EndReason | undefined, owner: Owner | undefined) => void
 }): Register {
-  const { store, keys, perUser, now, onEnd } = options
+  const { store, keys, perUser, logger, now, onEnd } = options
 
   const read = async (id: string): Promise<(Summary & { lastSeenAt: number }) | undefined> => {
     const found = await store.summary(id)
@@ -96,11 +98,15 @@ export function createRegister(options: {
     return ended.filter(Boolean).length
   }
 
+  /** What is left in a group of sessions that are over is pruned by the next look: no end fails for its sake. */
+  const forget = (group: Group, ids: readonly string[]): Promise<void> =>
+    store.strike(group, ids).catch(err => logger.debug({ err }, 'a group keeps entries that are over'))
+
   const endAll: Register['endAll'] = async (group, reason) => {
     await store.bury(group)
     const ids = await store.entries(group)
     const count = await endEach(ids, reason)
-    await store.strike(group, ids)
+    await forget(group, ids)
     await store.settle()
     return count
   }
@@ -117,7 +123,7 @@ export function createRegister(options: {
       }
       const content = { sealed, summary: seal(JSON.stringify(summary), noSecret, keys, ['summary', id]) }
       const createdAt = await store.create(id, content, at)
-      const [entries = []] = await Promise.all(groups.map(group => store.enter(group, id)))
+      const [entries = [], ofSameLogin = []] = await Promise.all(groups.map(group => store.enter(group, id)))
       const buriedAt = await store.buriedAt(groups)
       if (isCovered(buriedAt, { createdAt, authTime })) {
         await store.end(id, 'revoked')
@@ -130,8 +136,10 @@ export function createRegister(options: {
         )
         const surplus = others.slice(0, Math.max(0, others.length + 1 - perUser)).map(([each]) => each)
         await endEach(surplus, 'limit')
-        await store.strike({ sub: owner.sub }, surplus)
+        await forget({ sub: owner.sub }, surplus)
       }
+      // Whoever logs in again and again while the provider knows them adds to one group, which ends as a whole.
+      if (ofSameLogin.length > perUser) await present(groups[1] as Group, ofSameLogin)
       return true
     },
 
@@ -172,7 +180,7 @@ export function createRegister(options: {
       const ids = new Set(others.map(([each]) => each))
       for (const sid of sids) for (const each of await store.entries({ sid })) ids.add(each)
       const count = await endEach(ids, 'revoked')
-      await store.strike(group, [...ids])
+      await forget(group, [...ids])
       await store.settle()
       return count
     },

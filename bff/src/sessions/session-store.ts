@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Redis } from '../redis.ts'
-import type { LeaseOutcome } from './protocol.ts'
+import { type LeaseOutcome, writeAtMost } from './protocol.ts'
 
 /**
  * Why a session is over; told to the page, so that it can say so. `revoked`: from another device, by staff or by the
@@ -88,6 +88,8 @@ export type SessionStore = {
 const leaseFor = 3_000
 /** ms; longer than any call to the provider takes. Until then an abandoned one may still be under way. */
 const callFor = 12_000
+/** ms after that in which its owner may still turn up with what it got, if only Redis was away. */
+const resultFor = writeAtMost
 /** The record outlives the session by this much, so that its end can be told and its refresh token revoked. */
 const afterlife = 15 * 60_000
 
@@ -149,13 +151,14 @@ if redis.call('GET', KEYS[3]) then return answer('held') end
 local calls = 1
 local open = redis.call('HMGET', KEYS[4], 'v', 'n')
 if open[1] == found[1] then
-  if tonumber(open[2]) > 1 then return answer('spent') end
+  local mayRun = redis.call('PTTL', KEYS[4]) > tonumber(ARGV[5])
+  if mayRun and tonumber(open[2]) > 1 then return answer('spent') end
   if ARGV[2] == '0' then return answer('abandoned') end
-  calls = 2
+  if mayRun then calls = 2 end
 end
 redis.call('SET', KEYS[3], ARGV[1], 'PX', ARGV[3])
 redis.call('HSET', KEYS[4], 'v', found[1], 'n', calls, 'o', ARGV[1])
-redis.call('PEXPIRE', KEYS[4], ARGV[4])
+redis.call('PEXPIRE', KEYS[4], ARGV[4] + ARGV[5])
 return answer('granted')`
 
 const renewScript = `
@@ -228,7 +231,7 @@ export function createSessionStore(redis: Redis, absolute: number): SessionStore
 
     async lease(id, owner, takeOver) {
       const keys = [record(id), idle(id), lease(id), call(id)]
-      const args = [owner, takeOver ? '1' : '0', String(leaseFor), String(callFor)]
+      const args = [owner, takeOver ? '1' : '0', String(leaseFor), String(callFor), String(resultFor)]
       const [outcome, version = null, sealed = null, createdAt = null, seen = null] = (await redis.script(
         leaseScript,
         keys,

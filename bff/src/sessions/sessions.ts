@@ -74,6 +74,11 @@ export type Sessions = {
   onChange(listener: (id: string) => void): void
   /** Whether changes made by other processes are heard now. */
   isHearing(): boolean
+  /**
+   * Waits for the refreshes that are under way, `ms` at most: a process that stops before them loses the tokens that
+   * the provider has just replaced.
+   */
+  drain(ms: number): Promise<void>
 }
 
 /** ms between two writes of the idle time. */
@@ -133,6 +138,7 @@ export function createSessions(options: SessionsOptions): Sessions {
     store,
     keys,
     perUser: options.perUser,
+    logger,
     now,
     onEnd(id, reason, owner) {
       toldOver(id)
@@ -167,8 +173,9 @@ export function createSessions(options: SessionsOptions): Sessions {
   })
 
   const end: Sessions['end'] = async ({ id, person: { sid } }, reason) => {
-    if (reason === 'ended' && sid !== undefined) await register.endAll({ sid }, reason)
-    else await register.endRecord(id, reason)
+    if (reason === 'ended' && sid !== undefined) return void (await register.endAll({ sid }, reason))
+    await register.endRecord(id, reason)
+    if (reason === 'ended') await store.settle()
   }
 
   const revoke: Sessions['revoke'] = async ({ tokens }) => {
@@ -289,5 +296,6 @@ export function createSessions(options: SessionsOptions): Sessions {
     onEnd: listener => void endListeners.push(listener),
     onChange: listener => void changeListeners.push(listener),
     isHearing,
+    drain: refresh.drain,
   }
 }

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Logger, Metrics } from '@banking/telemetry'
 import type { Sessions } from './sessions.ts'
+import { singleFlight } from './single-flight.ts'
 
 type Stream = { expiresAt: number; close: (farewell: boolean) => void }
 
@@ -33,6 +34,8 @@ export function createStreams(options: { sessions: Sessions; logger: Logger; met
     for (const stream of bySession.get(id) ?? []) stream.close(farewell)
   }
 
+  /** Whether a look failed: what it would have found is looked for again soon. */
+  let isUnsure = false
   /** @returns false when the store cannot say: that ends nobody's session */
   const check = async (id: string): Promise<boolean> => {
     const [first] = bySession.get(id) ?? []
@@ -42,12 +45,16 @@ export function createStreams(options: { sessions: Sessions; logger: Logger; met
       return true
     } catch (err) {
       logger.debug({ err }, 'streams not checked')
+      isUnsure = true
       return false
     }
   }
-  const sweep = async (): Promise<void> => {
+  const sweepAll = async (): Promise<void> => {
+    isUnsure = false
     for (const id of [...bySession.keys()]) if (!(await check(id))) return
   }
+  const sweeps = singleFlight<void>()
+  const sweep = (): Promise<void> => sweeps('all', sweepAll)
   // A logout in another process is heard as a change of the record.
   sessions.onChange(id => {
     if (bySession.has(id)) void check(id)
@@ -59,7 +66,7 @@ export function createStreams(options: { sessions: Sessions; logger: Logger; met
     // Also once more when changes are heard again: what happened in between was not told.
     const isHearing = sessions.isHearing() && wasHearing
     wasHearing = sessions.isHearing()
-    if (isHearing && elapsed < sweepEvery) return
+    if (isHearing && !isUnsure && elapsed < sweepEvery) return
     elapsed = 0
     void sweep()
   }, sweepBlindEvery)
@@ -82,6 +89,8 @@ export function createStreams(options: { sessions: Sessions; logger: Logger; met
         streams.delete(stream)
         if (streams.size === 0 && bySession.get(id) === streams) bySession.delete(id)
       })
+      // It may have ended while the upstream thought about its answer: whoever closed its streams did not see this one.
+      void check(id)
     },
     close: id => closeStreams(id, false),
     closeAll() {

@@ -236,7 +236,12 @@ export async function sessionStoreConformance(
     await advance(id, 3_100)
     t.match(await store.lease(id, 'third', true), { lease: 'spent' })
     await advance(id, 9_000)
-    t.match(await store.lease(id, 'third', false), { lease: 'granted' }, 'no call lasts so long')
+    t.match(await store.lease(id, 'third', false), { lease: 'abandoned' }, 'its owner may still have a result')
+    t.match(await store.lease(id, 'third', true), { lease: 'granted' }, 'no call lasts so long')
+    await advance(id, 3_100)
+    t.match(await other.lease(id, 'fourth', true), { lease: 'granted' }, 'so this was the first again')
+    await advance(id, 133_000)
+    t.match(await store.lease(id, 'fifth', false), { lease: 'granted' }, 'no result comes so late')
   })
 
   await t.test('an owner whose lease ran out may still say that its call is over', async t => {
