@@ -130,7 +130,8 @@ export async function buildApp(
   await app.register(signIn, { sessions, pages, publicOrigin, breaker })
   await app.register(callback, { login, sessions, provider, pages, events, absolute: config.session.absolute, now })
   await app.register(userinfo, { idle: config.session.idle })
-  await app.register(signOut, { sessions, provider, pages, hasWebApp: config.web !== undefined, publicOrigin })
+  const { issuer } = config.provider
+  await app.register(signOut, { sessions, provider, issuer, pages, hasWebApp: config.web !== undefined, publicOrigin })
   await app.register(ownSessions, { sessions })
   await app.register(backchannelLogout, { sessions, provider, redis, events, now })
   if (keys !== undefined) await app.register(jwks, { keys })

@@ -2,9 +2,11 @@ import { utimesSync, writeFileSync } from 'node:fs'
 import { testLogger } from '@banking/testkit'
 import { exportJWK, generateKeyPair } from 'jose'
 import t, { type Test } from 'tap'
+import { upstreamDefaults } from '../src/config/options.ts'
 import { readClientAuthentication } from '../src/provider/client-authentication.ts'
 import { createProvider, type ProviderConfig } from '../src/provider/oidc.ts'
-import { type Edge, edge, origin } from './edge.ts'
+import type { Upstream } from '../src/proxy/upstreams.ts'
+import { type Edge, edge, origin, testUpstream } from './edge.ts'
 import { alice, testProvider } from './provider.ts'
 
 type Claims = Record<string, unknown>
@@ -18,7 +20,7 @@ async function logsIn(t: Test, each: Edge, message = 'logs in') {
 }
 
 /** An edge with a secret in front of a provider that has nothing but what OpenID Connect requires. */
-async function bare(t: Test, more: Partial<ProviderConfig> = {}, path = '/') {
+async function bare(t: Test, more: Partial<ProviderConfig> = {}, path = '/', upstreams?: readonly Upstream[]) {
   const provider = await testProvider(t, undefined, { path })
   provider.settings.secret.value = 'a%secret:with+signs'
   provider.settings.expiresIn = false
@@ -41,6 +43,7 @@ async function bare(t: Test, more: Partial<ProviderConfig> = {}, path = '/') {
   const credential = { method: 'client_secret_basic', secretFile } as const
   const each = await edge(t, {
     provider,
+    ...(upstreams && { upstreams }),
     providerConfig: { credential, pushedRequests: 'auto', assumedLifetime: 5 * minute, ...more },
   })
   return { ...each, secretFile }
@@ -85,6 +88,18 @@ t.test('without a refresh token the session lasts as long as its token is believ
   t.equal((await person.fetch('/oauth2/userinfo')).statusCode, 200)
   each.advance(2 * minute)
   t.match((await person.fetch('/api/payments/accounts')).json(), { code: 'login_required' })
+})
+
+t.test('an upstream that refuses a token which cannot be renewed logs nobody out', async t => {
+  const upstream = await testUpstream(t, (_request, response) => {
+    response.statusCode = 401
+    response.end()
+  })
+  const api = { ...upstreamDefaults, name: 'api', prefix: '/api', origin: upstream.origin, token: 'session' as const }
+  const each = await bare(t, {}, '/', [api])
+  const person = await logsIn(t, each)
+  t.match((await person.fetch('/api/accounts')).json(), { code: 'upstream_failed', status: 502 })
+  t.equal((await person.fetch('/oauth2/userinfo')).statusCode, 200)
 })
 
 t.test(

@@ -553,6 +553,23 @@ t.test('a sign-out that the provider has no part in ends on the same page', asyn
   t.match((await person.open(String(response.headers.location))).body, 'You are signed out')
 })
 
+t.test(
+  'a form is led to a logout at another host than the issuer’s by a page: the policy redirects no form there',
+  async t => {
+    const { browser, provider } = await edge(t)
+    const there = 'http://127.0.0.2:9/logout'
+    provider.hooks.discovery = document => ({ ...document, end_session_endpoint: there })
+    const person = browser()
+    await person.login()
+    const response = await person.open('/oauth2/sign_out', { method: 'POST', headers: { origin } })
+    t.equal(response.statusCode, 200)
+    t.match(response.headers['content-type'], 'text/html')
+    t.notMatch(String(response.headers['content-security-policy']), '127.0.0.2')
+    t.match(response.body, `<meta http-equiv="refresh" content="0;url=${there}?`)
+    t.equal(person.cookie(), undefined)
+  },
+)
+
 t.test('with a web app, the way back from a logout leads to it', async t => {
   const { browser } = await edge(t, { webRoot: import.meta.dirname })
   const person = browser()

@@ -240,7 +240,7 @@ export const Options = group('Configuration of the edge.', {
     keyFile: Type.Optional(
       text('secretFile', {
         description:
-          'JWK Set of private ES256 keys, the signing one first; read again when it changes. The public halves are at /oauth2/jwks. Publish a key before it signs.',
+          'JWK Set of private keys, the signing one first: P-256 (ES256), or RSA with `alg` PS256 or RS256. Read again when it changes. The public halves are at /oauth2/jwks. Publish a key before it signs.',
         protects: 'Refused when other users of the machine can read it.',
         example: 'client-keys.json',
       }),

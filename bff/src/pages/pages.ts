@@ -31,6 +31,8 @@ export type Pages = {
   signIn(reply: FastifyReply, status: number, address: string, reason?: string): FastifyReply
   /** A login that cannot be finished is begun anew, once and by itself. */
   restart(reply: FastifyReply, href: string): FastifyReply
+  /** Goes on to the provider's logout from a page: the policy lets no form of ours be redirected to any other host. */
+  signOutAt(reply: FastifyReply, href: string): FastifyReply
   signedOut(reply: FastifyReply): FastifyReply
   /** While `vite build` has not run. */
   unbuilt(reply: FastifyReply): FastifyReply
@@ -144,6 +146,12 @@ ${link(action)}
       send(reply, problems.login_expired.status, {
         title: 'Signing you in again',
         body: html`<p>This sign-in took too long or was used before. We are starting a new one.</p>${link({ href, label: 'Continue' })}`,
+        next: href,
+      }),
+    signOutAt: (reply, href) =>
+      send(reply, 200, {
+        title: 'One moment',
+        body: html`<p>You are signed out here. We are taking you on to sign out at the identity service, too.</p>${link({ href, label: 'Continue' })}`,
         next: href,
       }),
     signedOut: reply =>

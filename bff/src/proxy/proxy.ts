@@ -72,8 +72,10 @@ export default async function proxy(app: FastifyInstance, options: ProxyOptions)
         isStream,
         token: async rejected => {
           if (upstream.token === 'exchange') return exchange.tokenFor(session, upstream, rejected)
-          if (upstream.token === 'session') return (await sessions.fresh(session, rejected)).tokens.accessToken
-          return undefined
+          if (upstream.token === 'none') return undefined
+          // What an upstream says of a token that cannot be renewed ends nobody's session.
+          const isLast = rejected !== undefined && session.tokens.refreshToken === undefined
+          return (isLast ? session : await sessions.fresh(session, rejected)).tokens.accessToken
         },
         onUpload: () => admission.admitUpload(session.id, reply.raw),
         onAnswer: () => isStream && streams.open(session, reply.raw),

@@ -20,9 +20,19 @@ const Location = Type.Object({
  */
 export default async function signOut(
   app: Server,
-  options: { sessions: Sessions; provider: Provider; pages: Pages; hasWebApp: boolean; publicOrigin: string },
+  options: {
+    sessions: Sessions
+    provider: Provider
+    /** The provider's; its logout may be at another host. */
+    issuer: string
+    pages: Pages
+    hasWebApp: boolean
+    publicOrigin: string
+  },
 ): Promise<void> {
   const { sessions, provider, pages, hasWebApp, publicOrigin } = options
+  // Where `form-action` lets a form of ours be redirected to.
+  const formTargets = [publicOrigin, new URL(options.issuer).origin]
   // A form of our own page sends its fields; there is nothing in them that we need.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { bodyLimit: 16 * 1024, parseAs: 'string' }, (_request, _body, done) => done(null))
@@ -44,7 +54,9 @@ export default async function signOut(
       if (!isScript && request.headers['x-csrf'] !== undefined) throw problem('csrf_refused')
       const location = await end(request, reply)
       reply.header('cache-control', 'no-store').header('clear-site-data', '"storage"')
-      return isScript ? { location } : reply.redirect(location, 303)
+      if (isScript) return { location }
+      const isFormTarget = formTargets.includes(new URL(location, publicOrigin).origin)
+      return isFormTarget ? reply.redirect(location, 303) : pages.signOutAt(reply, location)
     },
   )
 
