@@ -27,6 +27,9 @@ const retryAfter = 3_000
 /** Sessions whose tokens are held in this process; the rest is read from the store again. */
 const held = 10_000
 
+/** What a provider may call a token that it does not accept (RFC 8693 §2.2.2); another one changes nothing about the rest. */
+const ofSubjectToken: ReadonlySet<string> = new Set(['invalid_request', 'invalid_grant', 'invalid_token'])
+
 export function createExchange(options: {
   store: SessionStore
   keys: SealingKeys
@@ -72,7 +75,7 @@ export function createExchange(options: {
       return { issuedAt, ...(await provider.exchange(subject.tokens.accessToken, target)) }
     } catch (error) {
       // The provider no longer accepts the session's token, e.g. it has just expired: that ends nothing.
-      if (!(error instanceof ProviderError) || (error.kind !== 'refused' && error.kind !== 'grant')) throw error
+      if (!(error instanceof ProviderError) || !ofSubjectToken.has(error.error ?? '')) throw error
       const renewed = await sessions.fresh(subject, subject.tokens.accessToken)
       return { issuedAt, ...(await provider.exchange(renewed.tokens.accessToken, target)) }
     }
