@@ -301,3 +301,17 @@ t.test('Redis away is 503 for each of them, and nobody is logged out', async t =
   }
   t.equal(person.cookie(), cookie)
 })
+
+t.test('a session in use is not pushed out by ones that nobody can use any more', async t => {
+  const { browser, advance } = await edge(t)
+  const laptop = await logIn(browser())
+  const phones: Browser[] = []
+  for (let i = 0; i < defaults.session.perUser; i++) {
+    phones.push(await logIn(browser()))
+    for (const minutes of [8, 8]) {
+      advance(minutes * 60_000)
+      t.equal((await laptop.fetch('/api/payments/accounts')).statusCode, 200)
+    }
+  }
+  t.match(await whoami(phones[0] as Browser), { code: 'login_required', reason: 'idle' })
+})

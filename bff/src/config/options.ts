@@ -343,7 +343,8 @@ export const Options = group('Configuration of the edge.', {
       default: defaults.session.absolute,
     }),
     perUser: integer({
-      description: 'Sessions that one person may have at once; a further one ends the oldest.',
+      description:
+        'Sessions that one person may have at once; a further one ends one that is idle, or else the oldest.',
       protects: 'Redis, from an account that logs in without end.',
       minimum: 1,
       maximum: 10_000,

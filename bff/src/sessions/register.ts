@@ -53,7 +53,7 @@ const noSecret = Buffer.alloc(0)
 export function createRegister(options: {
   store: SessionStore
   keys: SealingKeys
-  /** Sessions that one person may have; the oldest make room. */
+  /** Sessions that one person may have; the idle ones, then the oldest make room. */
   perUser: number
   logger: Logger
   now: () => number
@@ -134,9 +134,15 @@ export function createRegister(options: {
           { sub: owner.sub },
           entries.filter(each => each !== id),
         )
-        const surplus = others.slice(0, Math.max(0, others.length + 1 - perUser)).map(([each]) => each)
-        await endEach(surplus, 'limit')
-        await forget({ sub: owner.sub }, surplus)
+        // A record outlives its idle time: what nobody can use any more makes room first.
+        const isIdle = ({ lastSeenAt }: { lastSeenAt: number }): boolean => lastSeenAt + at.idle <= at.now
+        const ordered = [...others.filter(([, each]) => isIdle(each)), ...others.filter(([, each]) => !isIdle(each))]
+        const surplus = ordered.slice(0, Math.max(0, others.length + 1 - perUser))
+        await Promise.all(surplus.map(([each, summary]) => endRecord(each, isIdle(summary) ? 'idle' : 'limit')))
+        await forget(
+          { sub: owner.sub },
+          surplus.map(([each]) => each),
+        )
       }
       // Whoever logs in again and again while the provider knows them adds to one group, which ends as a whole.
       if (ofSameLogin.length > perUser) await present(groups[1] as Group, ofSameLogin)
