@@ -466,6 +466,7 @@ t.test('shows a page of its own for a refusal, and reflects nothing of it', asyn
   const response = await person.comeBack(await person.start())
   t.equal(response.statusCode, 400)
   t.match(response.body, 'You did not finish signing in')
+  t.notMatch(response.body, /bank(?!ing local)/i, 'it is the operator’s page')
   t.notMatch(response.body, 'alert(1)')
   t.notMatch(response.body, /<script|<style|style=|onclick/i)
   t.match(response.headers['content-security-policy'], "default-src 'none'")

@@ -103,6 +103,6 @@ function asLoginProblem(error: unknown): unknown {
   if (!(error instanceof ProviderError)) return error
   if (error.kind === 'unavailable' || error.kind === 'client') return error
   if (error.error === 'access_denied')
-    return problem('login_failed', 'You did not finish signing in, or you may not use this bank.', { cause: error })
+    return problem('login_failed', 'You did not finish signing in, or you may not use this site.', { cause: error })
   return problem('login_failed', undefined, { cause: error })
 }

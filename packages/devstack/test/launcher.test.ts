@@ -70,6 +70,13 @@ t.test('--help names every flag and exits with 0', async t => {
   for (const flag of ['--only', '--ci', '--reset', '--token-seconds', '--rotate', '--replicas']) t.match(stdout, flag)
 })
 
+t.test('bench --help names the benchmarks and runs none', async t => {
+  const { status, stdout, stderr } = command('bench', '--help')
+  t.equal(status, 0)
+  t.match(stdout, /: edge, transfers\n/)
+  t.equal(stderr, '')
+})
+
 t.test('the tools say how to start the bank when it does not run', async t => {
   for (const [name = '', ...args] of [
     ['token', 'alice', 'payment'],
