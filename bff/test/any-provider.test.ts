@@ -90,6 +90,16 @@ t.test('without a refresh token the session lasts as long as its token is believ
   t.match((await person.fetch('/api/payments/accounts')).json(), { code: 'login_required' })
 })
 
+t.test('without auth_time the login itself counts as the proof of who this is', async t => {
+  const each = await bare(t)
+  each.provider.hooks.idToken = ({ auth_time: _, ...claims }) => claims
+  const began = Date.now()
+  const person = await logsIn(t, each)
+  const { session } = (await person.fetch('/oauth2/userinfo')).json()
+  t.ok(Date.parse(session.authTime) >= began)
+  t.equal(Date.parse(session.absoluteTimeoutAt) - Date.parse(session.authTime), each.config.session.absolute)
+})
+
 t.test('an upstream that refuses a token which cannot be renewed logs nobody out', async t => {
   const upstream = await testUpstream(t, (_request, response) => {
     response.statusCode = 401

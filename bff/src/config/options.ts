@@ -347,7 +347,7 @@ export const Options = group('Configuration of the edge.', {
         'Sessions that one person may have at once; a further one ends one that is idle, or else the oldest.',
       protects: 'Redis, from an account that logs in without end.',
       minimum: 1,
-      maximum: 10_000,
+      maximum: 1_000,
       default: defaults.session.perUser,
     }),
   }),
