@@ -3,6 +3,7 @@ import { request as httpRequest, type IncomingMessage, type ServerResponse } fro
 import { type AddressInfo, connect } from 'node:net'
 import { buffer, text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
+import { upstreamDefaults } from '../src/config/options.ts'
 import type { Upstream } from '../src/proxy/upstreams.ts'
 import { type Browser, edge, origin, testUpstream } from './edge.ts'
 
@@ -431,6 +432,9 @@ t.test('lets no answer of a service speak for the edge', async t => {
       '__host-SESSION=evil',
       ' __Host-session =evil',
       '__Host-login-x=evil',
+      // Without a name it comes back as its value alone, which reads like ours.
+      '=__Host-session=evil; Path=/; Secure',
+      ' = __Host-session=evil',
       'theme=dark; Path=/',
     ])
     for (const [name, value] of Object.entries({
@@ -642,6 +646,40 @@ t.test('slow bodies of one person take no connection from anybody else', async t
   for (const client of slow) client.request.destroy()
 })
 
+t.test('clients that do not read their answers take no connection from anybody else', async t => {
+  const { port, cookie } = await serving(
+    t,
+    (request, response) => {
+      const { pathname } = new URL(request.url ?? '', origin)
+      if (pathname.endsWith('/stream')) {
+        response.setHeader('content-type', 'text/event-stream')
+        response.write('data: hello\n\n')
+      } else response.end(pathname.endsWith('/large') ? Buffer.alloc(16 * 1024 * 1024) : '{}')
+    },
+    { connections: 2 },
+  )
+  const head = `Host: a\r\nCookie: ${cookie}\r\nX-CSRF: 1\r\n`
+  const large = `GET /api/payments/large HTTP/1.1\r\n${head}\r\n`
+  const stream = `GET /api/payments/stream HTTP/1.1\r\n${head}Accept: text/event-stream\r\n\r\n`
+  const isServed = async (how: string) => {
+    const answers = await Promise.all(
+      Array.from({ length: 4 }, () => whole(ask({ port, cookie }, '/api/payments').send())),
+    )
+    t.same(new Set(answers.map(({ status }) => status)), new Set([200]), how)
+  }
+  const open = () => {
+    const socket = connect({ host: '127.0.0.1', port })
+    t.teardown(() => socket.destroy())
+    return socket.on('error', () => undefined).pause()
+  }
+  for (let n = 0; n < 4; n++) open().write(large)
+  await isServed('one connection each, and nothing is ever read')
+  const row = open()
+  row.write(stream)
+  row.write(large.repeat(4))
+  await isServed('all in a row behind a stream without an end, on one connection')
+})
+
 t.test('a client that leaves in the middle of its body is no failure of the service', async t => {
   const { port, cookie, upstream, lines } = await serving(t)
   const client = ask({ port, cookie }, '/api/payments', {
@@ -796,7 +834,7 @@ t.test('refuses bodies that are too large, declared or not, and bodies where the
 
 t.test('a 401 of a service is never the person’s: a new token, one more try, then 502', async t => {
   let refuse = 1
-  const { person, provider, upstream, lines } = await serving(t, (_request, response) => {
+  const { person, provider, upstream, lines, advance } = await serving(t, (_request, response) => {
     response.statusCode = refuse-- > 0 ? 401 : 200
     response.end('{}')
   })
@@ -807,6 +845,7 @@ t.test('a 401 of a service is never the person’s: a new token, one more try, t
   t.equal(new Set(tokens()).size, 2, 'the second try has another token')
   t.equal(provider.calls['exchange'], 2)
 
+  advance(4_000)
   refuse = 1
   t.equal((await post('a'.repeat(16 * 1024))).statusCode, 200)
   t.same(
@@ -814,11 +853,13 @@ t.test('a 401 of a service is never the person’s: a new token, one more try, t
     [16 * 1024, 16 * 1024],
   )
 
+  advance(4_000)
   refuse = 1
   const large = await post('a'.repeat(16 * 1024 + 1))
   t.match(large.json(), { code: 'upstream_failed', status: 502 })
   t.equal((await person.fetch('/api/payments')).statusCode, 200, 'the next request has the new token')
 
+  advance(4_000)
   refuse = Number.POSITIVE_INFINITY
   const before = upstream.seen.length
   const refused = await person.fetch('/api/payments')
@@ -826,6 +867,42 @@ t.test('a 401 of a service is never the person’s: a new token, one more try, t
   t.equal(refused.headers['www-authenticate'], undefined)
   t.equal(upstream.seen.length - before, 2)
   t.ok(lines().some(line => line['alert'] === 'upstream_refuses_tokens'))
+  t.equal((await person.fetch('/oauth2/userinfo')).statusCode, 200, 'and the session lives')
+})
+
+t.test('a service that answers 401 again and again does not cost the provider a token each time', async t => {
+  const always = await serving(t, (_request, response) => {
+    response.statusCode = 401
+    response.end('{}')
+  })
+  const times = async (count: number) => {
+    for (let n = 0; n < count; n++)
+      t.match((await always.person.fetch('/api/payments')).json(), { code: 'upstream_failed' })
+  }
+  await times(10)
+  t.equal(always.provider.calls['exchange'], 2, 'the first one, and one instead of it')
+  t.equal(always.upstream.seen.length, 11, 'and the same token is not sent twice for one request')
+  always.advance(4_000)
+  await times(2)
+  t.equal(always.provider.calls['exchange'], 3, 'after a while it may be worth another try')
+})
+
+t.test('nor does one that gets the token of the session cost a refresh each time', async t => {
+  const upstream = await testUpstream(t, (_request, response) => {
+    response.statusCode = 401
+    response.end('{}')
+  })
+  const table: Upstream[] = [
+    { ...upstreamDefaults, name: 'shop', prefix: '/api/shop', origin: upstream.origin, token: 'session' },
+  ]
+  const { browser, provider, advance } = await edge(t, { upstreams: table })
+  const person = browser()
+  await person.login()
+  for (let n = 0; n < 10; n++) t.match((await person.fetch('/api/shop')).json(), { code: 'upstream_failed' })
+  t.equal(provider.calls['refresh_token'], 1)
+  advance(4_000)
+  t.match((await person.fetch('/api/shop')).json(), { code: 'upstream_failed' })
+  t.equal(provider.calls['refresh_token'], 2)
   t.equal((await person.fetch('/oauth2/userinfo')).statusCode, 200, 'and the session lives')
 })
 

@@ -127,7 +127,7 @@ async function forward(job: {
   if (outcome.kind === 'declined' && token !== undefined) {
     request.log.warn({ upstream: upstream.name }, 'upstream refused its token; getting a new one')
     const renewed = await passport.token(token)
-    if (body === null || Buffer.isBuffer(body)) outcome = await send(renewed)
+    if (renewed !== token && (body === null || Buffer.isBuffer(body))) outcome = await send(renewed)
   }
   if (outcome.kind === 'answered' && outcome.complete) return
 

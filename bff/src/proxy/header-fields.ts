@@ -163,11 +163,14 @@ function hasField(raw: readonly string[], name: string): boolean {
   return false
 }
 
-/** Whether a Set-Cookie would set one of ours; browsers compare names exactly, people do not. */
+/**
+ * Whether a Set-Cookie would set one of ours; browsers compare names exactly, people do not. Without a name its value
+ * comes back as a whole, and `=__Host-session=x` then reads as ours.
+ */
 function isOurCookie(setCookie: string, sessionCookie: string): boolean {
   const name = (setCookie.split(/[=;]/, 1)[0] as string).trim().toLowerCase()
   const prefixes = [loginCookiePrefix, edgeCookiePrefix]
-  return name === sessionCookie || prefixes.some(prefix => name.startsWith(prefix.toLowerCase()))
+  return name === '' || name === sessionCookie || prefixes.some(prefix => name.startsWith(prefix.toLowerCase()))
 }
 
 /** Fields that the sender declares to be for this hop only. They go before ours are added. */

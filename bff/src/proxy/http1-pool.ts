@@ -8,6 +8,7 @@ type WholeRequest = { method: string; path: string; headers: readonly string[]; 
 type Http1PoolOptions = {
   /** `http:` only. */
   origin: string
+  /** Those whose client reads. As many again, {@link heldShare} times, may be held by clients that do not. */
   connections: number
   /** ms until a connection is open. */
   connectTimeout: number
@@ -34,6 +35,8 @@ const restingMargin = 1_000
 const longestRest = 600_000
 /** ms between two looks at what has taken too long: one timer for all connections. */
 const look = 250
+/** Times the size of a pool that clients may hold by not reading: a connection costs little, an outage for all others much. */
+const heldShare = 8
 const payloadMethods: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH'])
 const unsafeValue = /[^\t\x20-\x7e\x80-\xff]/
 const unsafeTarget = /[^\x21-\x7e]/
@@ -51,10 +54,17 @@ export function createHttp1Pool(options: Http1PoolOptions): Http1Pool {
   let cooling: Connection[] = []
   const queue: Waiting[] = []
   let isDestroyed = false
+  /** Connections whose client took nothing since the last look: they are not counted. */
+  let held = 0
 
   const timer = setInterval(() => {
     const now = performance.now()
-    for (const connection of all) connection.expire(now)
+    held = 0
+    for (const connection of all) {
+      connection.expire(now)
+      if (connection.isHeld(now)) held++
+    }
+    serve()
   }, look)
   timer.unref()
 
@@ -82,7 +92,8 @@ export function createHttp1Pool(options: Http1PoolOptions): Http1Pool {
   const serve = (): void => {
     while (queue.length > 0 && !isDestroyed) {
       const connection = resting.pop()
-      if (connection === undefined && all.size >= options.connections) return
+      if (connection === undefined && all.size - Math.min(held, heldShare * options.connections) >= options.connections)
+        return
       const { request, handler } = queue.shift() as Waiting
       if (connection === undefined) open(request, handler)
       else if (!connection.send(request, handler)) place.freed(connection)
@@ -146,6 +157,11 @@ class Connection {
 
   isUsable(): boolean {
     return this.#state === 'resting'
+  }
+
+  /** Whether its client has taken nothing for as long as from one look to the next. */
+  isHeld(now: number): boolean {
+    return this.#exchange?.paused === true && now - this.#exchange.pausedAt >= look
   }
 
   /** @returns false when the request was given up meanwhile: nothing was written */
@@ -257,6 +273,7 @@ class Exchange implements Dispatcher.DispatchController {
   rawTrailers = null
   aborted = false
   paused = false
+  pausedAt = 0
   reason: Error | null = null
   #isOver = false
 
@@ -327,6 +344,7 @@ class Exchange implements Dispatcher.DispatchController {
   pause(): void {
     if (this.#isOver) return
     this.paused = true
+    this.pausedAt = performance.now()
     this.#socket.pause()
   }
 

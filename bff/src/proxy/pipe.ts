@@ -60,6 +60,8 @@ const drainLimit = 64 * 1024
 const oneWriteLimit = 16 * 1024
 /** ms between two looks at who has waited too long for a connection. */
 const queueLook = 250
+/** ms without a read after which a client makes room for one that waits for the connection it holds. */
+const readerPatience = 1_000
 
 /** undici's `dispatch`: its parser and pool, without the costs of `request` or `fetch`. */
 export function createPipe(options: PipeOptions): Pipe {
@@ -81,11 +83,13 @@ export function createPipe(options: PipeOptions): Pipe {
 
   // In the order in which they came: one timer for all of them, instead of one each.
   const waiting = new Set<Passage>()
+  const held = new Set<Passage>()
   const timer = setInterval(() => {
-    const before = performance.now() - connectTimeout - queueLook
+    const now = performance.now()
     for (const passage of waiting) {
-      if (passage.since > before) break
-      passage.giveUp()
+      if (passage.since > now - queueLook) break
+      if (passage.since <= now - connectTimeout - queueLook) passage.giveUp()
+      else passage.makeRoom(now - readerPatience)
     }
   }, queueLook)
   timer.unref()
@@ -95,7 +99,7 @@ export function createPipe(options: PipeOptions): Pipe {
       new Promise(resolve => {
         const isKnown = outbound.body === null || Buffer.isBuffer(outbound.body)
         const pool = (outbound.endless ? endless : isKnown ? brief : uploads) as Way
-        new Passage({ pool, waiting, outbound, response, answer, resolve }).dispatch()
+        new Passage({ pool, waiting, held, outbound, response, answer, resolve }).dispatch()
       }),
     close: async () => {
       clearInterval(timer)
@@ -107,6 +111,7 @@ export function createPipe(options: PipeOptions): Pipe {
 class ClientGone extends Error {}
 class Declined extends Error {}
 class QueuedTooLong extends Error {}
+class ReadTooSlowly extends Error {}
 class TooManyFields extends Error {}
 
 /** What undici's pools and ours have in common. */
@@ -115,6 +120,8 @@ type Way = { dispatch(request: Omit<Outbound, 'endless'>, handler: Dispatcher.Di
 type Job = {
   pool: Way
   waiting: Set<Passage>
+  /** Those whose client does not take what is there, the longest first. */
+  held: Set<Passage>
   outbound: Outbound
   response: ServerResponse
   answer: Answer
@@ -132,6 +139,7 @@ class Passage implements Dispatcher.DispatchHandler {
   /** Bytes of the body by the upstream's word; -1 when only its end will tell. */
   #declared = -1
   #received = 0
+  #heldSince = 0
 
   constructor(job: Job) {
     this.#job = job
@@ -159,6 +167,21 @@ class Passage implements Dispatcher.DispatchHandler {
     const reason = new QueuedTooLong('no connection became free')
     this.#stop(reason)
     this.#settle({ kind: 'failed', problem: unavailable(reason), isReset: false })
+  }
+
+  /**
+   * Ends the answer that has waited longest for its client, at least since `before`, on a connection that this one
+   * could use: else a few who do not read would keep everybody from a service.
+   */
+  makeRoom(before: number): void {
+    const { held, pool } = this.#job
+    for (const passage of held) {
+      if (passage.#heldSince > before) return
+      if (passage.#job.pool !== pool) continue
+      held.delete(passage)
+      passage.#stop(new ReadTooSlowly('others wait for the connection of a client that does not read'))
+      return
+    }
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -205,8 +228,14 @@ class Passage implements Dispatcher.DispatchHandler {
         response.end(chunk.toString('latin1'), 'latin1')
       else response.end(chunk)
     } else if (!response.write(chunk)) {
+      const { held } = this.#job
       controller.pause()
-      response.once('drain', () => controller.resume())
+      this.#heldSince = performance.now()
+      held.add(this)
+      response.once('drain', () => {
+        held.delete(this)
+        controller.resume()
+      })
     }
   }
 
@@ -250,6 +279,7 @@ class Passage implements Dispatcher.DispatchHandler {
     if (this.#state === 'done') return
     this.#state = 'done'
     this.#job.waiting.delete(this)
+    this.#job.held.delete(this)
     this.#job.resolve(outcome)
   }
 }

@@ -22,7 +22,7 @@ export type Exchange = {
   forget(id: string): void
 }
 
-/** ms before a failed renewal is tried again while the old token is valid. */
+/** ms before a renewal that failed, or gave a token that the upstream refuses too, is tried again. */
 const retryAfter = 3_000
 /** Sessions whose tokens are held in this process; the rest is read from the store again. */
 const held = 10_000
@@ -53,7 +53,7 @@ export function createExchange(options: {
   /** By session first: a token must never be found without naming whose it is. */
   const local = new Map<string, Map<string, Held>>()
 
-  const remember = (id: string, audience: string, exchanged: Exchanged): void => {
+  const remember = (id: string, audience: string, exchanged: Held): void => {
     const tokens = local.get(id) ?? new Map<string, Held>()
     local.delete(id)
     local.set(id, tokens.set(audience, exchanged))
@@ -101,7 +101,9 @@ export function createExchange(options: {
     }
     outcomes.inc({ audience, outcome: 'exchanged' })
     const sealed = seal(JSON.stringify(exchanged), session.secret, keys, ['token', session.id, audience])
-    if (await store.saveToken(session.id, audience, sealed)) remember(session.id, audience, exchanged)
+    const notBefore = rejected === undefined ? {} : { notBefore: now() + retryAfter }
+    if (await store.saveToken(session.id, audience, sealed))
+      remember(session.id, audience, { ...exchanged, ...notBefore })
     return exchanged
   }
 
@@ -109,6 +111,8 @@ export function createExchange(options: {
     async tokenFor(session, target, rejected) {
       const { audience } = target
       const known = local.get(session.id)?.get(audience)
+      // It was got because of a 401 and met another one: asking for more of them only tires the provider.
+      if (known !== undefined && known.token === rejected && now() < (known.notBefore ?? 0)) return known.token
       const usable = known !== undefined && known.token !== rejected && now() < known.expiresAt ? known : undefined
       if (usable !== undefined && (!isDue(usable) || now() < (usable.notBefore ?? 0))) return usable.token
       const flying = flight(`${session.id} ${audience}`, () => obtain(session, target, rejected))

@@ -83,7 +83,7 @@ export type Sessions = {
 
 /** ms between two writes of the idle time. */
 const touchEvery = 60_000
-/** ms before a failed refresh is tried again while the old token is valid. */
+/** ms before a refresh that failed, or gave a token that is refused too, is tried again while the token is valid. */
 const retryAfter = 3_000
 /** Sessions that this process remembers. */
 const remembered = 10_000
@@ -206,6 +206,11 @@ export function createSessions(options: SessionsOptions): Sessions {
   const needsRefresh = ({ tokens, issuedAt }: Session, rejected: string | undefined): boolean =>
     tokens.accessToken === rejected || now() >= renewalOf(issuedAt, tokens.expiresAt)
 
+  const wait = (id: string): void => {
+    notBefore.set(id, now() + retryAfter)
+    if (notBefore.size > remembered) notBefore.clear()
+  }
+
   const refreshed = async (session: Session, rejected: string | undefined): Promise<Session> => {
     if (session.tokens.refreshToken === undefined) {
       // Without a refresh token the session lasts as long as its access token.
@@ -215,12 +220,14 @@ export function createSessions(options: SessionsOptions): Sessions {
     }
     try {
       const result = await refresh.run(session, latest => needsRefresh(latest, rejected))
-      if ('session' in result) return result.session
+      if ('session' in result) {
+        if (rejected !== undefined) wait(session.id)
+        return result.session
+      }
       toldOver(session.id)
       throw loginRequired(result.over)
     } catch (error) {
-      notBefore.set(session.id, now() + retryAfter)
-      if (notBefore.size > remembered) notBefore.clear()
+      wait(session.id)
       throw error
     }
   }
@@ -277,8 +284,9 @@ export function createSessions(options: SessionsOptions): Sessions {
 
     async fresh(session, rejected) {
       if (!needsRefresh(session, rejected)) return session
-      const isUsable = now() < session.tokens.expiresAt && session.tokens.accessToken !== rejected
-      if (isUsable && now() < (notBefore.get(session.id) ?? 0)) return session
+      const isValid = now() < session.tokens.expiresAt
+      if (isValid && now() < (notBefore.get(session.id) ?? 0)) return session
+      const isUsable = isValid && session.tokens.accessToken !== rejected
       const renewing = refreshed(session, rejected)
       if (!isUsable) return renewing
       // The old token is good for a while: nobody waits for the new one, and a failure shows only in the log.
