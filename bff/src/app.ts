@@ -126,7 +126,7 @@ export async function buildApp(
   await app.register(refusalEvents, { events, sessions })
   await app.register(pages.plugin)
   await app.register(session, { sessions, publicOrigin, admission, cookie: config.cookie })
-  await app.register(start, { login, sessions, publicOrigin, breaker })
+  await app.register(start, { login, sessions, pages, publicOrigin, breaker })
   await app.register(signIn, { sessions, pages, publicOrigin, breaker })
   await app.register(callback, { login, sessions, provider, pages, events, absolute: config.session.absolute, now })
   await app.register(userinfo, { idle: config.session.idle })
@@ -149,7 +149,8 @@ export async function buildApp(
     sessionCookie: config.cookie.name,
   })
   if (web !== undefined) await app.register(webApp, { ...web, pages })
-  else if (upstreams.every(({ prefix }) => prefix !== '/')) await app.register(startPage, { sessions, pages, now })
+  else if (upstreams.every(({ prefix }) => prefix !== '/'))
+    await app.register(startPage, { sessions, admission, pages, now })
   // Before the server waits for its connections: an open stream would hold it for ever.
   app.addHook('preClose', async () => streams.closeAll())
   // After the last request: a refresh that nobody waits for may have begun with it.

@@ -197,6 +197,16 @@ t.test('counts a session wherever it comes from, and not for its address', async
   t.ok(anonymous.passed >= 20, `${anonymous.passed}: the sessions did not use up what is left for strangers`)
 })
 
+t.test('the list of one’s sessions counts for the session, on the page as for scripts', async t => {
+  const limits = { ...open, perSession: still(16) }
+  const under = await edge(t, { upstreams: [], config: { limits } })
+  const person = under.browser(stranger())
+  await person.login()
+  const headers = { host: 'a', accept: 'text/html', cookie: `__Host-session=${person.cookie()}` }
+  t.equal((await flood(under, 40, { url: '/', remoteAddress: stranger(), headers })).passed, 16)
+  t.equal((await person.fetch('/oauth2/sessions')).statusCode, 429)
+})
+
 t.test('a client that never stops gets its rate and no more, and others do not feel it', async t => {
   const under = await edge(t, { config: { limits: { ...open, perSession: { perSecond: 50, burst: 16 } } } })
   const [greedy, other] = [under.browser(), under.browser()]

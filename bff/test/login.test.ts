@@ -501,10 +501,10 @@ t.test('begins no login for an image, a script or a frame of another site', asyn
   t.same(provider.calls, {})
 })
 
-t.test('begins a login for a link of another site, and for a program that is no browser', async t => {
+t.test('begins a login for an address that was typed in, and for a program that is no browser', async t => {
   const { browser } = await edge(t)
   for (const headers of [
-    { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' },
+    { 'sec-fetch-site': 'none', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' },
     // What fetch of Node.js says of itself, whatever it is told to say.
     { 'sec-fetch-mode': 'cors' },
     {},
@@ -512,6 +512,36 @@ t.test('begins a login for a link of another site, and for a program that is no 
     const response = await browser().send('/oauth2/start', { headers })
     t.equal(response.statusCode, 302, JSON.stringify(headers))
   }
+})
+
+t.test(
+  'a link of another site asks before it begins a login, so that none can begin them one after another',
+  async t => {
+    const { browser, provider } = await edge(t)
+    const [laptop, phone] = [browser(), browser()]
+    await phone.login()
+    await laptop.login()
+    const { calls } = provider
+    const pushed = calls['par']
+    for (let n = 0; n < 12; n++) {
+      const page = await laptop.open('/oauth2/start?return_to=/pay%3Fa%3D1', { crossSite: true })
+      t.equal(page.statusCode, 200)
+      t.match(page.body, 'href="/oauth2/sign_in?return_to=%2Fpay%3Fa%3D1"')
+    }
+    t.equal(calls['par'], pushed)
+    const onward = await laptop.open('/oauth2/sign_in?return_to=%2Fpay%3Fa%3D1')
+    t.match(onward, { statusCode: 302, headers: { location: '/pay?a=1' } }, 'who is signed in goes on')
+    t.equal((await phone.fetch('/oauth2/userinfo')).statusCode, 200, 'and no other device was signed out')
+  },
+)
+
+t.test('a login that the provider did not take leaves nothing behind', async t => {
+  const { browser, provider, redis } = await edge(t)
+  provider.hooks.par = () => ({ status: 500, body: '' })
+  const before = Number(await redis.run('DBSIZE'))
+  for (let n = 0; n < 30; n++) await browser().open('/oauth2/start')
+  // Other tests write to the same Redis.
+  t.ok(Number(await redis.run('DBSIZE')) < before + 20)
 })
 
 t.test('the provider’s way back from a logout counts once, in the browser that asked for it', async t => {

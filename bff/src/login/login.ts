@@ -53,13 +53,17 @@ export function createLogin(options: {
       if (beginning >= most) throw problem('overloaded', undefined, { headers: { 'retry-after': '2' } })
       const codeVerifier = newCodeVerifier()
       const nonce = newNonce()
-      let opened: Awaited<ReturnType<LoginTransactions['open']>>
+      let opened: Awaited<ReturnType<LoginTransactions['open']>> | undefined
       let address: string
       beginning++
       try {
         opened = await transactions.open({ codeVerifier, nonce, ...destination }, restarted)
         const { state } = opened
         address = await provider.begin({ state, nonce, codeVerifier, ...(loginAgain ? { loginAgain } : {}) })
+      } catch (error) {
+        // Nobody has its cookie. While the provider is away, each try would leave one for half an hour.
+        if (opened !== undefined) await transactions.drop(opened.cookieValue).catch(() => undefined)
+        throw error
       } finally {
         beginning--
       }

@@ -1,5 +1,6 @@
 import type { Server } from '@banking/http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Admission } from '../proxy/limits.ts'
 import { isFromAnotherSite } from '../sessions/csrf.ts'
 import type { SessionSummary } from '../sessions/register.ts'
 import { clearSessionCookie, sessionCookieOf } from '../sessions/session.ts'
@@ -13,9 +14,9 @@ import type { Pages } from './pages.ts'
  */
 export default async function startPage(
   app: Server,
-  options: { sessions: Sessions; pages: Pages; now: () => number },
+  options: { sessions: Sessions; admission: Admission; pages: Pages; now: () => number },
 ): Promise<void> {
-  const { sessions, pages, now } = options
+  const { sessions, admission, pages, now } = options
   app.get('/', { schema: { hide: true } }, async (request: FastifyRequest, reply: FastifyReply) => {
     const cookie = sessionCookieOf(request)
     if (cookie === undefined && isFromAnotherSite(request.headers)) return pages.bounceBack(reply, '/')
@@ -26,6 +27,8 @@ export default async function startPage(
       return pages.signIn(reply, 200, '/', found.over)
     }
     const { session } = found
+    // A list of sessions costs more than most: it is the person's to pay, as everywhere.
+    await admission.admitSession(request, reply, session.id)
     const { name, email } = session.person
     const listed = await sessions.list(session.person.sub)
     const items = listed.toSorted((one, other) => Number(other.id === session.id) - Number(one.id === session.id))

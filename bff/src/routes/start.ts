@@ -4,6 +4,7 @@ import Type from 'typebox'
 import type { Login } from '../login/login.ts'
 import type { LoopBreaker } from '../login/loop-breaker.ts'
 import { returnAddress } from '../login/return-address.ts'
+import type { Pages } from '../pages/pages.ts'
 import { isFromAnotherSite, isNavigation } from '../sessions/csrf.ts'
 import { sessionCookieOf } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
@@ -17,12 +18,12 @@ const query = Type.Object({
   ),
 })
 
-/** Begins a login. Safe to link to: all it does is ask the provider who this is. */
+/** Begins a login. Safe to link to: who comes from another site and is not signed in sees the sign-in page first. */
 export default async function start(
   app: Server,
-  options: { login: Login; sessions: Sessions; publicOrigin: string; breaker: LoopBreaker },
+  options: { login: Login; sessions: Sessions; pages: Pages; publicOrigin: string; breaker: LoopBreaker },
 ): Promise<void> {
-  const { login, sessions, publicOrigin, breaker } = options
+  const { login, sessions, pages, publicOrigin, breaker } = options
   app.get(
     '/oauth2/start',
     {
@@ -40,7 +41,11 @@ export default async function start(
       if (isFromAnotherSite(request.headers) && !isNavigation(request.method, request.headers))
         throw problem('csrf_refused')
       const returnTo = returnAddress(request.query.return_to, publicOrigin) ?? '/'
-      const found = await sessions.find(sessionCookieOf(request))
+      const cookie = sessionCookieOf(request)
+      // With a session at the provider a login asks nothing. Another site could begin them one after another, unseen, and
+      // push the person's other devices out: there the person says so first.
+      if (isFromAnotherSite(request.headers) && cookie === undefined) return pages.bounceBack(reply, returnTo)
+      const found = await sessions.find(cookie)
       const restarted = request.query.again !== undefined
       if (restarted && 'session' in found) return reply.redirect(returnTo, 302)
       breaker.count(request, reply)
