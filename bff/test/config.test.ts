@@ -169,6 +169,11 @@ const wrong: [name: string, change: (file: string) => string, said: string][] = 
     'edge.yaml:14:1 issuer is not an option. What is not known has no effect. It belongs below provider.',
   ],
   [
+    'an option by the name of what every object has',
+    file => `${file}constructor: x\n`,
+    'edge.yaml:14:1 constructor is not an option. What is not known has no effect. Here can be: publicOrigin, listen, logLevel, provider, redis, session, cookie, upstreams, limits, trustedProxies, internal, events, brand, web.',
+  ],
+  [
     'an option that nothing is like',
     file => file.replace('  url: redis', '  frobnicate: 1\n  url: redis'),
     'edge.yaml:7:3 redis.frobnicate is not an option. What is not known has no effect. Here can be: url, sentinel, username, passwordFile, tls, database.',

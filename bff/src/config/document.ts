@@ -318,7 +318,7 @@ function unknownComplaint(name: string, properties: Readonly<Record<string, unkn
   if (close !== undefined) return new Complaint('is not an option', 'What is not known has no effect', `Write ${close}`)
   const home = Object.entries(
     root.properties as Record<string, { properties?: object; items?: { properties?: object } }>,
-  ).find(([, group]) => name in (group.properties ?? group.items?.properties ?? {}))?.[0]
+  ).find(([, group]) => Object.hasOwn(group.properties ?? group.items?.properties ?? {}, name))?.[0]
   return new Complaint(
     'is not an option',
     'What is not known has no effect',

@@ -104,7 +104,8 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     connectionTimeout: 0,
     requestTimeout: 30_000,
     keepAliveTimeout: 72_000,
-    routerOptions: { ignoreTrailingSlash: false, caseSensitive: true, maxParamLength: 200 },
+    // The longest id is a person's `sub`: 255 characters (OpenID Connect Core 1.0 §2).
+    routerOptions: { ignoreTrailingSlash: false, caseSensitive: true, maxParamLength: 255 },
     forceCloseConnections: 'idle',
     // Who is still connected while we stop is answered like everybody else.
     return503OnClosing: false,
