@@ -66,17 +66,20 @@ export async function soak(place: Place & { load: ReturnType<typeof loadGenerato
   }
   // The first third warms up; growth is what the last third has more than the second.
   const third = Math.floor(samples.length / 3)
+  if (third < 2) throw new Error(`${minutes} minutes are too short to tell: take one at least`)
   const mean = (part: typeof samples, key: 'rss' | 'heapUsed'): number =>
     part.reduce((sum, sample) => sum + sample[key], 0) / part.length
   const [middle, last] = [samples.slice(third, -third), samples.slice(-third)]
+  let verdict = 'pass'
   for (const key of ['heapUsed', 'rss'] as const) {
     const growth = mean(last, key) - mean(middle, key)
     const isGrowing = growth > Math.max(2 * 1024 * 1024, mean(middle, key) * 0.05)
-    console.log(
-      `${isGrowing ? 'GROWS' : 'does not grow'}: ${key}, last third over the one before: ${megabytes(growth)}`,
-    )
-    if (isGrowing) process.exitCode = 1
+    console.log(`  ${key}, last third over the one before: ${megabytes(growth)}${isGrowing ? ': GROWS' : ''}`)
+    if (isGrowing) verdict = 'FAIL'
   }
+  const did = `${requests} requests and ${left} clients that left, in ${minutes} minutes`
+  console.log(`${verdict}  memory does not grow: ${did}`)
+  if (verdict === 'FAIL') process.exitCode = 1
 }
 
 /** Clients that ask for 100 KB and go away before it is there. @returns how many */

@@ -117,11 +117,14 @@ export async function buildApp(
     },
   })
   app.addHook('onRequest', (request, _reply, done) => inTrace(request.trace, done))
-  app.addHook('onRequest', async request => {
-    if (!isCanonical(request.raw.url as string)) throw problem('path_malformed')
-    if (countOf(request.raw.rawHeaders, 'host') > 1) throw problem('request_invalid', 'host was sent twice')
+  // Hooks that call back, here and for all that a forwarded request passes: each promise would be one more of them.
+  app.addHook('onRequest', (request, _reply, done) => {
+    if (!isCanonical(request.raw.url as string)) done(problem('path_malformed'))
+    else if (countOf(request.raw.rawHeaders, 'host') > 1) done(problem('request_invalid', 'host was sent twice'))
+    else done()
   })
-  await app.register(cookie)
+  // Nothing is parsed for every request: see `cookiesOf`.
+  await app.register(cookie, { hook: false })
   app.addHook('onRequest', admission.onRequest)
   await app.register(refusalEvents, { events, sessions })
   await app.register(pages.plugin)

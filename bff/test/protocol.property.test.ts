@@ -116,7 +116,7 @@ async function play({ isRotating, left, tape, actions }: Story) {
     request: ({ who }, replica) => ask(replica, who),
     signOut: ({ who }, replica) =>
       replica.receive(() => {
-        const ended = replica.sessions.find(cookies[who]).then(async found => {
+        const ended = Promise.resolve(replica.sessions.find(cookies[who])).then(async found => {
           if ('over' in found) return
           await replica.sessions.end(found.session, 'ended')
           loggedOutAt[who] ??= world.time

@@ -501,6 +501,70 @@ t.test('lets no answer of a service speak for the edge', async t => {
   t.equal(new Set(names).size, names.length, 'no field comes twice')
 })
 
+t.test('gives an application that renders pages its own cookies, and nobody the edge’s', async t => {
+  const upstream = await testUpstream(t, (_request, response) => {
+    response.setHeader('set-cookie', [
+      'basket=7; Path=/shop',
+      '__Host-SESSION=theirs; Path=/; Secure',
+      '__Host-edge-x=1',
+    ])
+    response.end('shown')
+  })
+  const common = { ...upstreamDefaults, origin: upstream.origin, token: 'none' } as const
+  const under = await edge(t, {
+    upstreams: [
+      { ...common, name: 'shop', prefix: '/shop', kind: 'pages' },
+      { ...common, name: 'stock', prefix: '/stock', kind: 'api' },
+    ],
+  })
+  await under.app.listen({ host: '127.0.0.1', port: 0 })
+  const { port } = under.app.server.address() as AddressInfo
+  const person = under.browser()
+  await person.login()
+  const session = `__Host-session=${person.cookie()}`
+  const secret = String(person.cookie())
+  const asked = async (path: string, ...cookies: string[]) => {
+    const fields = cookies.map(value => `Cookie: ${value}\r\n`).join('')
+    const head = `GET ${path} HTTP/1.1\r\nHost: localhost:3000\r\nX-CSRF: 1\r\nSec-Fetch-Site: same-origin\r\n`
+    const answer = await bytes(port, `${head}${fields}Connection: close\r\n\r\n`)
+    t.match(answer, /^HTTP\/1\.1 200 /, cookies.join(' | '))
+    const { headers, raw } = upstream.seen.at(-1) ?? { headers: {}, raw: [] }
+    t.notMatch(JSON.stringify(raw), secret)
+    t.ok(raw.filter(name => name.toLowerCase() === 'cookie').length <= 1, 'at most one field')
+    return { cookie: headers.cookie, answer }
+  }
+  for (const [sent, passed] of [
+    [session, undefined],
+    [`theme=dark; ${session}`, 'theme=dark'],
+    [`${session};a=1;\t b=2 ; `, 'a=1; b=2'],
+    // Two of one name are the application's to make sense of, in their order.
+    [`a=1; ${session}; a=2`, 'a=1; a=2'],
+    // For a server that reads quotes, what stands between them is one value.
+    [`a="1; ${session}; b=2"`, 'a="1; b=2"'],
+    [`a="x y, z"; ${session}`, 'a="x y, z"'],
+    // Looks like ours and is not; and what is ours for somebody who does not mind capitals.
+    [
+      `x__Host-session=1; ${session}; __Host-session2=2; my__Host-edge-=3`,
+      'x__Host-session=1; __Host-session2=2; my__Host-edge-=3',
+    ],
+    [`__host-SESSION=1; ${session}; __HOST-edge-attempts=1; __Host-login-abc=2; a=1`, 'a=1'],
+    [`__Host-edge-x; ${session}; flag; =__Host-session=1`, 'flag'],
+    [`a=${'b'.repeat(4000)}; ${session}`, `a=${'b'.repeat(4000)}`],
+  ] as const) {
+    t.equal((await asked('/shop/basket', sent)).cookie, passed, sent)
+    t.equal((await asked('/stock', sent)).cookie, undefined, 'an API gets none')
+  }
+  t.equal((await asked('/shop', 'a=1', session, 'b=2')).cookie, 'a=1; b=2', 'several fields are one')
+  const { answer } = await asked('/shop', session)
+  t.same(answer.match(/^set-cookie: .*$/gim), ['set-cookie: basket=7; Path=/shop'])
+  const dropped = await bytes(
+    port,
+    `GET /shop HTTP/1.1\r\nHost: localhost:3000\r\nSec-Fetch-Site: same-origin\r\nCookie: a=1; ${session}\r\nConnection: close, cookie\r\n\r\n`,
+  )
+  t.match(dropped, /^HTTP\/1\.1 200 /)
+  t.equal(upstream.seen.at(-1)?.headers.cookie, undefined, 'what Connection names stays here')
+})
+
 t.test('gives each event out as it comes, and the client’s leaving reaches the service', async t => {
   const left = Promise.withResolvers<void>()
   let push: (event: string) => void = () => undefined
@@ -626,6 +690,70 @@ t.test('64 clients that leave, waiting or being answered, take no connection wit
   )
   t.same(new Set(answers.map(({ status }) => status)), new Set([200]))
   t.equal(upstream.seen.length, 8 + 32, 'who left while waiting was never sent')
+})
+
+t.test('a client that leaves while it uploads ends the upload at the service too', async t => {
+  const begun = Promise.withResolvers<IncomingMessage>()
+  const { port, cookie } = await serving(
+    t,
+    (request, response) => {
+      if (request.headers['x-purpose'] !== 'stream') return response.end('{}')
+      request.resume()
+      begun.resolve(request)
+    },
+    { connections: 1 },
+  )
+  const upload = ask({ port, cookie }, '/api/payments', {
+    method: 'POST',
+    headers: { 'x-purpose': 'stream', 'content-length': '1000000' },
+  })
+  upload.request.on('error', () => undefined)
+  upload.request.write(Buffer.alloc(300_000))
+  const request = await begun.promise
+  const over = new Promise(resolve => request.once('close', resolve))
+  upload.request.destroy()
+  await over
+  t.equal(request.complete, false, 'a body that broke off is no whole one')
+  const again = ask({ port, cookie }, '/api/payments', {
+    method: 'POST',
+    headers: { 'content-length': '200000' },
+    body: Buffer.alloc(200_000),
+  })
+  t.equal((await whole(again.send())).status, 200, 'and its connection is there for the next')
+})
+
+t.test('reads trailers and passes none on, either way', async t => {
+  const { port, cookie, upstream } = await serving(t, (_request, response) => {
+    response.writeHead(200, { trailer: 'x-after, set-cookie' })
+    response.write('whole')
+    response.addTrailers({ 'x-after': '1', 'set-cookie': '__Host-session=theirs' })
+    response.end()
+  })
+  const answer = await bytes(
+    port,
+    `POST /api/payments HTTP/1.1\r\nHost: localhost:3000\r\nCookie: ${cookie}\r\nX-CSRF: 1\r\nSec-Fetch-Site: same-origin\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nTrailer: authorization\r\n\r\n3\r\nabc\r\n0\r\nAuthorization: Bearer of-the-browser\r\n\r\n`,
+  )
+  t.match(answer, /^HTTP\/1\.1 200 /)
+  t.match(answer, 'whole')
+  t.notMatch(answer, /x-after|theirs|trailer/i)
+  const [seen] = upstream.seen
+  t.equal(seen?.body, 'abc')
+  t.notMatch(JSON.stringify(seen), 'of-the-browser')
+})
+
+t.test('takes a hundred header fields of a service and no more', async t => {
+  const { port, cookie } = await serving(t, (request, response) => {
+    const count = Number(new URL(request.url ?? '', origin).searchParams.get('fields'))
+    response.sendDate = false
+    const fields = Array.from({ length: count - 2 }, (_, n) => [`x-${n}`, '1'])
+    response.writeHead(200, [['content-length', '2'], ['connection', 'keep-alive'], ...fields].flat())
+    response.end('{}')
+  })
+  const statusOf = async (count: number) =>
+    (await whole(ask({ port, cookie }, `/api/payments?fields=${count}`).send())).status
+  t.equal(await statusOf(90), 200)
+  t.equal(await statusOf(110), 502)
+  t.equal(await statusOf(5), 200, 'the next answer is none the worse')
 })
 
 t.test('slow bodies of one person take no connection from anybody else', async t => {

@@ -77,7 +77,13 @@ t.test('takes nothing for a session but the cookie it has set', async t => {
   ])
     t.equal(await ask(wrong), 401, wrong.slice(0, 60))
   // A neighbouring site can set these beside ours: neither may take ours away from its owner.
-  for (const beside of ['x__Host-session=evil', 'theme=__Host-session=evil', '__Host-sessions=evil'])
+  for (const beside of [
+    'x__Host-session=evil',
+    'theme=__Host-session=evil',
+    '__Host-sessions=evil',
+    // A space to JavaScript, and to a browser a name without our prefix.
+    '\u00a0__Host-session=evil',
+  ])
     t.equal(await ask(`${beside}; __Host-session=${cookie}`), 200, beside)
   // The other spelling of the last character: the same bytes, another text.
   const last = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'

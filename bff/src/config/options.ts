@@ -141,7 +141,7 @@ const Upstream = group('A service behind the edge.', {
   }),
   kind: choice(['api', 'pages'], {
     description:
-      '`api` is called by scripts and answers with data. `pages` is opened by people: a site or an app with pages of its own; who is not logged in gets the login page. Its own Content-Security-Policy is kept when it sends one. Cookies of the browser are forwarded to neither. All of them are one origin to a browser: what the scripts of one of the `pages` do, at any upstream and at /oauth2, they do as the person. What is not trusted with that belongs behind an edge, and an origin, of its own.',
+      '`api` is called by scripts and answers with data. `pages` is opened by people: a site or an app with pages of its own; who is not logged in gets the login page. Its own Content-Security-Policy is kept when it sends one. An `api` gets no cookie of the browser; `pages` get those that are not the edge’s own, and may set such. All of them are one origin to a browser: what the scripts of one of the `pages` do, at any upstream and at /oauth2, they do as the person. What is not trusted with that belongs behind an edge, and an origin, of its own.',
     protects:
       'Cross-site request forgery: an `api` is reached only with X-CSRF: 1, which no other site can send; `pages` take unsafe methods only from their own origin.',
     default: upstreamDefaults.kind,

@@ -1,4 +1,4 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { loginOf } from '../login/login-transaction.ts'
 import { identityOf } from '../sessions/seal.ts'
@@ -25,9 +25,13 @@ export default fp(
       return told.size < most && told.size < told.add(what).size
     }
 
-    app.addHook('onResponse', async request => {
-      const { problemCode: code, trace } = request
-      if (code === undefined) return
+    app.addHook('onResponse', (request, _reply, done) => {
+      if (request.problemCode !== undefined) tell(request, request.problemCode)
+      done()
+    })
+
+    const tell = (request: FastifyRequest, code: string): void => {
+      const { trace } = request
       const about = { trace }
       const route = request.routeOptions.url ?? ''
       if (ofLogins.has(route)) {
@@ -44,7 +48,7 @@ export default fp(
         const data = { code, ...(person === undefined ? {} : { actor: actorOf(person) }) }
         events.record('session.refused', identity.id, data, about)
       }
-    })
+    }
   },
   { name: 'refusal-events', dependencies: ['@fastify/cookie'] },
 )

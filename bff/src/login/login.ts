@@ -2,6 +2,7 @@ import { problem } from '@banking/contracts'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Events } from '../events/events.ts'
 import { newCodeVerifier, newNonce, type Provider } from '../provider/oidc.ts'
+import { cookiesOf } from '../sessions/cookies.ts'
 import {
   edgeCookiePrefix,
   isLoginCookie,
@@ -70,7 +71,7 @@ export function createLogin(options: {
       events.record('login.started', loginOf(opened.state) as string, {})
       for (const name of openedBefore(request).slice(0, -(openLogins - 1) || undefined)) {
         reply.setCookie(name, '', { ...attributes, maxAge: 0 })
-        await transactions.drop(request.cookies[name] ?? '')
+        await transactions.drop(cookiesOf(request)[name] ?? '')
       }
       reply.setCookie(opened.cookieName, opened.cookieValue, { ...attributes, maxAge: remembered / 1000 })
       return address
@@ -78,7 +79,7 @@ export function createLogin(options: {
 
     async take(request, reply, state) {
       const parsed = parseState(state)
-      const cookieValue = parsed && (request.cookies[parsed.cookieName] ?? request.cookies[lastCookie])
+      const cookieValue = parsed && (cookiesOf(request)[parsed.cookieName] ?? cookiesOf(request)[lastCookie])
       if (parsed === undefined || cookieValue === undefined || !isStateOf(state, cookieValue)) return undefined
       const transaction = await transactions.take(cookieValue)
       reply.setCookie(parsed.cookieName, '', { ...attributes, maxAge: 0 })
@@ -90,4 +91,4 @@ export function createLogin(options: {
 }
 
 /** Names of this browser's transaction cookies, the oldest first: the names begin with the time. */
-const openedBefore = (request: FastifyRequest): string[] => Object.keys(request.cookies).filter(isLoginCookie).sort()
+const openedBefore = (request: FastifyRequest): string[] => Object.keys(cookiesOf(request)).filter(isLoginCookie).sort()

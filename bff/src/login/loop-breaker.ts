@@ -1,5 +1,6 @@
 import { problem } from '@banking/contracts'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { cookiesOf } from '../sessions/cookies.ts'
 import { edgeCookiePrefix } from './login-transaction.ts'
 
 /** Stops a browser that is sent round in circles, e.g. because it does not keep our session cookie. */
@@ -20,7 +21,7 @@ const attempts = 8
 export const createLoopBreaker = (now: () => number): LoopBreaker => ({
   count(request, reply) {
     const at = now()
-    const [count = 0, since = at] = (request.cookies[cookieName] ?? '')
+    const [count = 0, since = at] = (cookiesOf(request)[cookieName] ?? '')
       .split('.')
       .map(Number)
       .filter(part => Number.isSafeInteger(part) && part > 0)

@@ -1,9 +1,9 @@
 import { type Readable, Transform } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { problem } from '@banking/contracts'
-import { childOf, formatTraceparent, type Histogram, type Metrics } from '@banking/telemetry'
+import { childOf, formatTraceparent, type Histogram, inTrace, type Metrics } from '@banking/telemetry'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { type AnswerRules, answerRules, requestFields, responseFields } from './header-fields.ts'
+import { type FieldRules, fieldRules, requestFields, responseFields } from './header-fields.ts'
 import { createPipe, type Outcome, type Pipe } from './pipe.ts'
 import type { Upstream } from './upstreams.ts'
 
@@ -25,8 +25,13 @@ type Passport = {
 
 /** Takes requests to upstreams and their answers back. Who may do so was decided before. */
 export type Forwarder = {
-  /** @throws Problem for whatever could not be answered by the upstream; nothing was written to the client then */
-  to(upstream: Upstream): (request: FastifyRequest, reply: FastifyReply, passport: Passport) => Promise<void>
+  /**
+   * The handler for one upstream. Undefined means that all goes on by itself, and what cannot be answered is sent as
+   * an error; a promise fails with it. Nothing was written to the client then.
+   */
+  to(
+    upstream: Upstream,
+  ): (request: FastifyRequest, reply: FastifyReply, passport: Passport) => Promise<void> | undefined
   close(): Promise<void>
 }
 
@@ -56,7 +61,7 @@ export function createForwarder(options: {
       })
       pipes.push(pipe)
       const durations = durationsOf(upstream.name, seconds)
-      const rules = answerRules(options.headers, options.sessionCookie, upstream)
+      const rules = fieldRules(options.headers, options.sessionCookie, upstream)
       return (request, reply, passport) => forward({ request, reply, passport, upstream, pipe, rules, durations })
     },
     close: async () => {
@@ -71,38 +76,93 @@ type Durations = (status: number | string, started: number) => void
 function durationsOf(upstream: string, seconds: Histogram<'upstream' | 'status'>): Durations {
   const known = new Map<number | string, ReturnType<typeof seconds.labels>>()
   return (status, started) => {
-    const series = known.get(status) ?? seconds.labels({ upstream, status: String(status) })
-    known.set(status, series)
+    let series = known.get(status)
+    if (series === undefined) {
+      series = seconds.labels({ upstream, status: String(status) })
+      known.set(status, series)
+    }
     series.observe((performance.now() - started) / 1000)
   }
 }
 
-async function forward(job: {
+type Job = {
   request: FastifyRequest
   reply: FastifyReply
   passport: Passport
   upstream: Upstream
   pipe: Pipe
-  rules: AnswerRules
+  rules: FieldRules
   durations: Durations
-}): Promise<void> {
-  const { request, reply, passport, upstream, pipe, rules, durations } = job
-  const { raw, method } = request
-  const started = performance.now()
-  const body = hasBody(request) ? await bodyOf(request, upstream.bodyLimit) : null
-  if (body !== null && !Buffer.isBuffer(body)) passport.onUpload?.()
-  const fields = requestFields(raw.rawHeaders)
-  // The known length of a stream is passed on; all else is framed anew.
-  const length = raw.headers['content-length']
-  if (body !== null && !Buffer.isBuffer(body) && length !== undefined) fields.push('content-length', length)
-  fields.push('x-request-id', request.id, 'traceparent', formatTraceparent(childOf(request.trace)))
+}
 
-  const answer = (status: number, answered: readonly string[]): string[] | undefined => {
+/** Without a body and with a token at hand, which is nearly always, there is no promise on the way. */
+function forward(job: Job): Promise<void> | undefined {
+  const { request, reply, passport } = job
+  if (hasBody(request)) return forwardBody(job)
+  const errand = new Errand(job, null)
+  const token = passport.token()
+  if (token instanceof Promise) return token.then(known => sendAndFinish(errand, known))
+  errand.send(token, outcome => {
+    if (outcome.kind === 'answered' && outcome.complete) return
+    // Called by the upstream's connection, which works in nobody's name.
+    inTrace(request.trace, () => finish(errand, token, outcome)).catch(error => reply.send(error))
+  })
+  return undefined
+}
+
+async function forwardBody(job: Job): Promise<void> {
+  const errand = new Errand(job, await bodyOf(job.request, job.upstream.bodyLimit))
+  await sendAndFinish(errand, await job.passport.token())
+}
+
+async function sendAndFinish(errand: Errand, token: string | undefined): Promise<void> {
+  await finish(errand, token, await errand.sent(token))
+}
+
+/** One request for an upstream, which may have to be sent more than once. */
+class Errand {
+  readonly started = performance.now()
+  readonly job: Job
+  readonly body: Readable | Buffer | null
+  readonly #fields: string[]
+
+  constructor(job: Job, body: Readable | Buffer | null) {
+    this.job = job
+    this.body = body
+    const { request, passport, rules } = job
+    const { rawHeaders, headers } = request.raw
+    if (this.isStreamed) passport.onUpload?.()
+    this.#fields = requestFields(rawHeaders, rules)
+    // The known length of a stream is passed on; all else is framed anew.
+    const length = headers['content-length']
+    if (this.isStreamed && length !== undefined) this.#fields.push('content-length', length)
+    this.#fields.push('x-request-id', request.id, 'traceparent', formatTraceparent(childOf(request.trace)))
+  }
+
+  /** Whether the body is gone once it was sent. */
+  get isStreamed(): boolean {
+    return this.body !== null && !Buffer.isBuffer(this.body)
+  }
+
+  send(token: string | undefined, done: (outcome: Outcome) => void): void {
+    const { request, reply, passport, pipe } = this.job
+    const { method, raw } = request
+    const headers = token === undefined ? this.#fields : this.#fields.concat('authorization', `Bearer ${token}`)
+    const outbound = { method, path: raw.url as string, headers, body: this.body, endless: passport.isStream }
+    pipe.forward(outbound, reply.raw, (status, answered) => this.#answer(status, answered), done)
+  }
+
+  sent(token: string | undefined): Promise<Outcome> {
+    return new Promise(resolve => this.send(token, resolve))
+  }
+
+  #answer(status: number, answered: readonly string[]): string[] | undefined {
     // A 401 of the service concerns the token that we made, not the person: the browser never sees it.
     if (status === 401) return undefined
+    const { request, reply, passport, rules, durations } = this.job
     reply.hijack()
     passport.onAnswer?.()
-    durations(status, started)
+    durations(status, this.started)
     return responseFields(answered, rules, [
       'x-request-id',
       request.id,
@@ -110,33 +170,28 @@ async function forward(job: {
       formatTraceparent(request.trace),
     ])
   }
-  const send = (token: string | undefined): Promise<Outcome> => {
-    const headers = token === undefined ? fields : fields.concat('authorization', `Bearer ${token}`)
-    return pipe.forward(
-      { method, path: raw.url as string, headers, body, endless: passport.isStream },
-      reply.raw,
-      answer,
-    )
-  }
+}
 
-  const token = await passport.token()
-  let outcome = await send(token)
-  if (outcome.kind === 'failed' && outcome.isReset && bodiless.has(method))
+/** Tries once more what may be, and tells what came of it. */
+async function finish(errand: Errand, token: string | undefined, first: Outcome): Promise<void> {
+  const { request, reply, passport, upstream, durations } = errand.job
+  let outcome = first
+  if (outcome.kind === 'failed' && outcome.isReset && bodiless.has(request.method))
     // A connection that was closed just as it was used again: nothing was read of a request that changes nothing.
-    outcome = await send(token)
+    outcome = await errand.sent(token)
   if (outcome.kind === 'declined' && token !== undefined) {
     request.log.warn({ upstream: upstream.name }, 'upstream refused its token; getting a new one')
     const renewed = await passport.token(token)
-    if (renewed !== token && (body === null || Buffer.isBuffer(body))) outcome = await send(renewed)
+    if (renewed !== token && !errand.isStreamed) outcome = await errand.sent(renewed)
   }
   if (outcome.kind === 'answered' && outcome.complete) return
 
-  const ms = Math.round(performance.now() - started)
+  const ms = Math.round(performance.now() - errand.started)
   if (outcome.kind === 'answered') {
     request.log.warn({ upstream: upstream.name, status: reply.raw.statusCode, ms }, 'answer broke off')
     return
   }
-  durations(outcome.kind, started)
+  durations(outcome.kind, errand.started)
   if (outcome.kind === 'abandoned') {
     reply.hijack()
     request.log.info({ upstream: upstream.name, ms }, 'client went away')

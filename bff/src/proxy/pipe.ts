@@ -34,8 +34,10 @@ export type Pipe = {
   /**
    * Sends a request and streams its answer to `response`, backpressure and aborts both ways. An answer that breaks
    * off breaks off for the client too: a reset, never a short success.
+   *
+   * @param settled called once, with what became of it
    */
-  forward(outbound: Outbound, response: ServerResponse, answer: Answer): Promise<Outcome>
+  forward(outbound: Outbound, response: ServerResponse, answer: Answer, settled: (outcome: Outcome) => void): void
   close(): Promise<void>
 }
 
@@ -95,12 +97,11 @@ export function createPipe(options: PipeOptions): Pipe {
   timer.unref()
 
   return {
-    forward: (outbound, response, answer) =>
-      new Promise(resolve => {
-        const isKnown = outbound.body === null || Buffer.isBuffer(outbound.body)
-        const pool = (outbound.endless ? endless : isKnown ? brief : uploads) as Way
-        new Passage({ pool, waiting, held, outbound, response, answer, resolve }).dispatch()
-      }),
+    forward(outbound, response, answer, settled) {
+      const isKnown = outbound.body === null || Buffer.isBuffer(outbound.body)
+      const pool = (outbound.endless ? endless : isKnown ? brief : uploads) as Way
+      new Passage({ pool, waiting, held, outbound, response, answer, settled }).dispatch()
+    },
     close: async () => {
       clearInterval(timer)
       await Promise.all([brief, uploads, endless].map(pool => pool.destroy()))
@@ -125,7 +126,7 @@ type Job = {
   outbound: Outbound
   response: ServerResponse
   answer: Answer
-  resolve: (outcome: Outcome) => void
+  settled: (outcome: Outcome) => void
 }
 
 /** One request on its way: undici calls it as the answer comes, Node when the client reads on or leaves. */
@@ -280,7 +281,7 @@ class Passage implements Dispatcher.DispatchHandler {
     this.#state = 'done'
     this.#job.waiting.delete(this)
     this.#job.held.delete(this)
-    this.#job.resolve(outcome)
+    this.#job.settled(outcome)
   }
 }
 

@@ -1,6 +1,6 @@
 import { problem } from '@banking/contracts'
 import type { Metrics } from '@banking/telemetry'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify'
 import { returnAddress } from '../login/return-address.ts'
 import type { Pages } from '../pages/pages.ts'
 import { isFromAnotherSite, isNavigation, isSafe } from '../sessions/csrf.ts'
@@ -43,43 +43,53 @@ export default async function proxy(app: FastifyInstance, options: ProxyOptions)
   app.addContentTypeParser('*', (_request, _payload, done) => done(null))
   // A link from another site carries no Strict cookie, so we cannot know whether this person is logged in: from a page
   // of ours it comes along.
-  const guards = {
-    async api(request: FastifyRequest, reply: FastifyReply) {
-      if (isNavigation(request.method, request.headers) && sessionCookieOf(request) === undefined)
-        return options.pages.bounce(reply, '/')
-      return app.requireSession(request, reply)
+  const guards: Record<Upstream['kind'], onRequestHookHandler> = {
+    api(request, reply, done) {
+      const { headers } = request.raw
+      if (isNavigation(request.method, headers) && sessionCookieOf(request) === undefined)
+        options.pages.bounce(reply, '/')
+      else app.requireSession(request, reply, done)
     },
-    async pages(request: FastifyRequest, reply: FastifyReply) {
-      const isVisit = isSafe(request.method) && isNavigation(request.method, request.headers)
-      if (isVisit && isFromAnotherSite(request.headers) && sessionCookieOf(request) === undefined)
-        return options.pages.bounceBack(reply, returnAddress(request.raw.url, options.publicOrigin) ?? '/')
-      return app.requirePageSession(request, reply)
+    pages(request, reply, done) {
+      const { headers } = request.raw
+      const isVisit = isSafe(request.method) && isNavigation(request.method, headers)
+      if (isVisit && isFromAnotherSite(headers) && sessionCookieOf(request) === undefined)
+        options.pages.bounceBack(reply, returnAddress(request.raw.url, options.publicOrigin) ?? '/')
+      else app.requirePageSession(request, reply, done)
     },
   }
 
-  const keepOwnPaths = async (request: FastifyRequest): Promise<void> => {
-    if (/^\/oauth2(?:[/?]|$)/.test(request.raw.url as string)) throw problem('not_found')
-  }
+  const keepOwnPaths: onRequestHookHandler = (request, _reply, done) =>
+    /^\/oauth2(?:[/?]|$)/.test(request.raw.url as string) ? done(problem('not_found')) : done()
 
   for (const upstream of options.upstreams) {
     const forward = forwarder.to(upstream)
-    const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
+    const tokenFor = (session: Session, rejected: string | undefined) => {
+      if (upstream.token === 'exchange') return exchange.tokenFor(session, upstream, rejected)
+      if (upstream.token === 'none') return undefined
+      // What an upstream says of a token that cannot be renewed ends nobody's session.
+      const isLast = rejected !== undefined && session.tokens.refreshToken === undefined
+      const fresh = isLast ? session : sessions.fresh(session, rejected)
+      return fresh instanceof Promise ? fresh.then(({ tokens }) => tokens.accessToken) : fresh.tokens.accessToken
+    }
+    const handler = (request: FastifyRequest, reply: FastifyReply): Promise<void> | undefined => {
       const session = request.session as Session
-      const isStream = (request.headers.accept ?? '').includes('text/event-stream')
-      // Streams and what a page does by itself say nothing of a person being there.
-      if (!isStream && request.headers['x-background'] !== '1') await sessions.touch(session)
-      await forward(request, reply, {
+      const { headers } = request.raw
+      const isStream = headers.accept?.includes('text/event-stream') === true
+      const passport = {
         isStream,
-        token: async rejected => {
-          if (upstream.token === 'exchange') return exchange.tokenFor(session, upstream, rejected)
-          if (upstream.token === 'none') return undefined
-          // What an upstream says of a token that cannot be renewed ends nobody's session.
-          const isLast = rejected !== undefined && session.tokens.refreshToken === undefined
-          return (isLast ? session : await sessions.fresh(session, rejected)).tokens.accessToken
-        },
+        token: (rejected?: string) => tokenFor(session, rejected),
         onUpload: () => admission.admitUpload(session.id, reply.raw),
-        onAnswer: () => isStream && streams.open(session, reply.raw),
-      })
+        onAnswer: () => {
+          if (isStream) streams.open(session, reply.raw)
+        },
+      }
+      // Streams and what a page does by itself say nothing of a person being there.
+      const isByPerson = !isStream && headers['x-background'] !== '1'
+      const touching = isByPerson ? sessions.touch(session) : undefined
+      return touching === undefined
+        ? forward(request, reply, passport)
+        : touching.then(() => forward(request, reply, passport))
     }
     // One that has every path does not have ours: a typing error is no reason to tell it anything.
     const onRequest = [...(upstream.prefix === '/' ? [keepOwnPaths] : []), guards[upstream.kind]]

@@ -6,6 +6,7 @@ import Type from 'typebox'
 import { edgeCookiePrefix } from '../login/login-transaction.ts'
 import type { Pages } from '../pages/pages.ts'
 import { newNonce, type Provider } from '../provider/oidc.ts'
+import { cookiesOf } from '../sessions/cookies.ts'
 import { isFromOwnPage } from '../sessions/csrf.ts'
 import { clearSessionCookie, sessionCookieOf } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
@@ -85,7 +86,7 @@ export default async function signOut(
 
   app.get('/oauth2/signed_out', { exposeHeadRoute: false, schema: { hide: true } }, async (request, reply) => {
     const given = new URLSearchParams((request.raw.url as string).split('?')[1] ?? '').getAll('state')
-    const expected = request.cookies[stateCookie]
+    const expected = cookiesOf(request)[stateCookie]
     if (expected === undefined || given.length !== 1 || !isSame(given[0] as string, expected))
       throw problem('logout_unconfirmed')
     reply.setCookie(stateCookie, '', { ...stateAttributes, maxAge: 0 })

@@ -1,6 +1,6 @@
 import { Problem } from '@banking/contracts'
 import { refusals, type Server } from '@banking/http'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { onRequestHookHandler } from 'fastify'
 import Type from 'typebox'
 import type { Session } from '../sessions/sessions.ts'
 
@@ -29,14 +29,12 @@ const Query = Type.Object({
  * `anonymous=1`: browsers report every 401 as an error on their console, and that nobody is there is none.
  */
 export default async function userinfo(app: Server, options: { idle: number }): Promise<void> {
-  const findSession = async (request: FastifyRequest, reply: FastifyReply) => {
-    try {
-      await app.requireSession(request, reply)
-    } catch (error) {
+  const findSession: onRequestHookHandler = (request, reply, done) => {
+    app.requireSession(request, reply, error => {
       const isAsked = (request.query as { anonymous?: unknown }).anonymous === '1'
-      if (!isAsked || !(error instanceof Problem) || error.code !== 'login_required') throw error
-      return reply.header('cache-control', 'no-store').send({ reason: error.extensions['reason'] })
-    }
+      if (!isAsked || !(error instanceof Problem) || error.code !== 'login_required') done(error)
+      else reply.header('cache-control', 'no-store').send({ reason: error.extensions['reason'] })
+    })
   }
 
   app.get(

@@ -13,11 +13,11 @@ type Held = Exchanged & { notBefore?: number }
 /** The tokens that upstreams get in the name of a session: one audience each (RFC 8693). */
 export type Exchange = {
   /**
-   * A token for this audience. One exchange at a time per session and audience, kept with the session and here.
+   * A token for this audience, at once when it is at hand. One exchange at a time per session and audience, kept with the session and here.
    *
    * @param rejected the token that the upstream has just answered with 401
    */
-  tokenFor(session: Session, target: ExchangeTarget, rejected?: string): Promise<string>
+  tokenFor(session: Session, target: ExchangeTarget, rejected?: string): string | Promise<string>
   /** Forgets what is held here of a session that is over. */
   forget(id: string): void
 }
@@ -108,7 +108,7 @@ export function createExchange(options: {
   }
 
   return {
-    async tokenFor(session, target, rejected) {
+    tokenFor(session, target, rejected) {
       const { audience } = target
       const known = local.get(session.id)?.get(audience)
       // It was got because of a 401 and met another one: asking for more of them only tires the provider.
@@ -116,7 +116,7 @@ export function createExchange(options: {
       const usable = known !== undefined && known.token !== rejected && now() < known.expiresAt ? known : undefined
       if (usable !== undefined && (!isDue(usable) || now() < (usable.notBefore ?? 0))) return usable.token
       const flying = flight(`${session.id} ${audience}`, () => obtain(session, target, rejected))
-      if (usable === undefined) return (await flying).token
+      if (usable === undefined) return flying.then(({ token }) => token)
       // As with refreshes: nobody waits while the old token is good, and a failure is seen in the log only.
       flying.catch(err => {
         usable.notBefore = now() + retryAfter

@@ -2,8 +2,9 @@ import { problem } from '@banking/contracts'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Admission } from '../proxy/limits.ts'
+import { onlyCookie } from './cookies.ts'
 import { isForOwnPage, isFromOwnScript } from './csrf.ts'
-import { loginRequired, type Session, type Sessions } from './sessions.ts'
+import { type Lookup, loginRequired, type Session, type Sessions } from './sessions.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -11,13 +12,16 @@ declare module 'fastify' {
     session: Session | null
   }
   interface FastifyInstance {
-    sessionCookie: SessionCookie & { pattern: RegExp }
+    sessionCookie: SessionCookie
     /** onRequest hook: from our own script and logged in, or 403 `csrf_refused`, 401 `login_required`. */
-    requireSession: (request: FastifyRequest, reply: FastifyReply) => Promise<void>
+    requireSession: Guard
     /** The same for pages and forms, which cannot send X-CSRF: where the request comes from decides. */
-    requirePageSession: (request: FastifyRequest, reply: FastifyReply) => Promise<void>
+    requirePageSession: Guard
   }
 }
+
+/** An onRequest hook that is done at once when the session is at hand, without a promise. */
+type Guard = (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void
 
 /** The session cookie's name, which begins with `__Host-`, and whether links from other sites bring it along. */
 type SessionCookie = { name: string; sameSite: 'strict' | 'lax' }
@@ -36,33 +40,46 @@ export function clearSessionCookie(reply: FastifyReply): FastifyReply {
   return reply.setCookie(sessionCookie.name, '', { ...attributes(sessionCookie), maxAge: 0 })
 }
 
-/** A cookie of exactly this name, where a cookie begins: not one that ends like it, nor a value that quotes it. */
-const exactly = (name: string): RegExp => new RegExp(`(?:^|;)[ \\t]*${name}[ \\t]*=`, 'g')
-
 /** The cookie, unless it came twice: then somebody put one beside it, and neither is believed. */
 export function sessionCookieOf(request: FastifyRequest): string | undefined {
-  const { name, pattern } = request.server.sessionCookie
-  const occurrences = request.headers.cookie?.match(pattern)?.length
-  return occurrences === 1 ? request.cookies[name] : undefined
+  const { cookie } = request.raw.headers
+  return cookie === undefined ? undefined : onlyCookie(cookie, request.server.sessionCookie.name)
 }
 
 /** Cookie ↔ session. The session decides who asks; no other part of a request does. */
 export default fp(
   async (app, options: { sessions: Sessions; publicOrigin: string; admission: Admission; cookie: SessionCookie }) => {
     const { sessions, publicOrigin, admission, cookie: named } = options
-    app.decorate('sessionCookie', { ...named, pattern: exactly(named.name) })
+    app.decorate('sessionCookie', named)
     app.decorateRequest('session', null)
-    const guard = (isOurs: typeof isFromOwnScript) => async (request: FastifyRequest, reply: FastifyReply) => {
-      if (!isOurs(request.method, request.headers, publicOrigin)) throw problem('csrf_refused')
-      const cookie = sessionCookieOf(request)
-      const found = await sessions.find(cookie)
-      if ('over' in found) {
-        if (cookie !== undefined) clearSessionCookie(reply)
-        throw loginRequired(found.over)
+    const guard = (isOurs: typeof isFromOwnScript): Guard => {
+      const admit = (request: FastifyRequest, reply: FastifyReply, cookie: string | undefined, found: Lookup) => {
+        if ('over' in found) {
+          if (cookie !== undefined) clearSessionCookie(reply)
+          throw loginRequired(found.over)
+        }
+        const waiting = admission.admitSession(request, reply, found.session.id)
+        if (waiting === undefined) request.session = found.session
+        return waiting?.then(() => {
+          request.session = found.session
+        })
       }
-      const admitted = admission.admitSession(request, reply, found.session.id)
-      if (admitted !== undefined) await admitted
-      request.session = found.session
+      return (request, reply, done) => {
+        let waiting: Promise<void> | undefined
+        try {
+          if (!isOurs(request.method, request.raw.headers, publicOrigin)) throw problem('csrf_refused')
+          const cookie = sessionCookieOf(request)
+          const found = sessions.find(cookie)
+          waiting =
+            found instanceof Promise
+              ? found.then(late => admit(request, reply, cookie, late))
+              : admit(request, reply, cookie, found)
+        } catch (error) {
+          return done(error as Error)
+        }
+        if (waiting === undefined) done()
+        else waiting.then(() => done(), done)
+      }
     }
     app.decorate('requireSession', guard(isFromOwnScript))
     app.decorate('requirePageSession', guard(isForOwnPage))

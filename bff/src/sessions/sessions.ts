@@ -21,7 +21,7 @@ export type SessionTimes = {
   absolute: number
 }
 
-type Lookup = { session: Session } | { over: EndReason | 'none' }
+export type Lookup = { session: Session } | { over: EndReason | 'none' }
 
 /** The life of sessions: begun at a login, kept alive by what a person does, refreshed, ended. */
 export type Sessions = {
@@ -38,19 +38,23 @@ export type Sessions = {
   ): Promise<{ cookie: string } | 'again'>
   /** The session of a cookie that was looked up a moment ago and has not changed since, if it is alive. */
   cached(cookie: string): Session | undefined
-  /** @throws Problem `sessions_unavailable` when the store cannot say: that is not "logged out" */
-  find(cookie: string | undefined): Promise<Lookup>
+  /**
+   * The session of a cookie; at once when it is at hand.
+   *
+   * @throws Problem `sessions_unavailable` when the store cannot say: that is not "logged out"
+   */
+  find(cookie: string | undefined): Lookup | Promise<Lookup>
   /** Whether the session of this id still lives, for those who hold a stream and no cookie. */
   isAlive(id: string, expiresAt: number): Promise<boolean>
-  /** Notes that a person did something; written at most once a minute. */
-  touch(session: Session): Promise<void>
+  /** Notes that a person did something; written at most once a minute. @returns undefined when nothing is to be written */
+  touch(session: Session): Promise<void> | undefined
   /**
    * The session with an access token that is good for a while yet. One refresh at a time per session; while the old
    * token is valid a provider that is down or slow goes unnoticed.
    *
    * @param rejected an access token that the provider no longer accepts, whatever its `expiresAt`
    */
-  fresh(session: Session, rejected?: string): Promise<Session>
+  fresh(session: Session, rejected?: string): Session | Promise<Session>
   /**
    * Deletes the session here; the provider is told by `revoke`. `ended`, a person's sign-out, ends all of its session
    * at the provider and leaves a tombstone.
@@ -255,7 +259,7 @@ export function createSessions(options: SessionsOptions): Sessions {
 
     cached: cache.get,
 
-    async find(cookie) {
+    find(cookie) {
       if (cookie === undefined) return { over: 'none' }
       const session = cache.get(cookie)
       if (session !== undefined) {
@@ -273,16 +277,16 @@ export function createSessions(options: SessionsOptions): Sessions {
       return found !== undefined && !('endedBy' in found) && now() - (found.lastSeenAt ?? 0) < times.idle
     },
 
-    async touch({ id, lastSeenAt }) {
-      if (now() - lastSeenAt < touchEvery) return
-      await touches(id, async () => {
+    touch({ id, lastSeenAt }) {
+      if (now() - lastSeenAt < touchEvery) return undefined
+      return touches(id, async () => {
         const at = now()
         await store.touch(id, at, times.idle)
         cache.touch(id, at)
       })
     },
 
-    async fresh(session, rejected) {
+    fresh(session, rejected) {
       if (!needsRefresh(session, rejected)) return session
       const isValid = now() < session.tokens.expiresAt
       if (isValid && now() < (notBefore.get(session.id) ?? 0)) return session

@@ -237,6 +237,8 @@ function observe(
     'route',
     'status',
   ])
+  // What is answered is about a person: nobody keeps a copy unless the route says that they may.
+  const everywhere = Object.entries({ 'cache-control': 'no-store', ...headers })
   // Looked up once: finding a time series by its labels costs more than the sample.
   const series = new Map<string, ReturnType<typeof seconds.labels>>()
   app.decorateRequest('trace', null as unknown as Trace)
@@ -246,22 +248,27 @@ function observe(
     const given = continueTrace ? parseTraceparent(request.headers.traceparent as string | undefined) : undefined
     request.trace = given === undefined ? newTrace() : childOf(given)
     request.log = deferredChild(logger, () => ({ requestId: request.id, traceId: request.trace.traceId }))
-    reply.header('x-request-id', request.id)
-    reply.header('traceparent', formatTraceparent(request.trace))
-    // What is answered is about a person: nobody keeps a copy unless the route says that they may.
-    reply.header('cache-control', 'no-store')
-    reply.headers(headers)
     // Node's parser drops what came in one piece with a request for an upgrade: the next request would never be answered.
     if (request.raw.headers.upgrade !== undefined) reply.raw.shouldKeepAlive = false
     done(refuseShape(request.raw))
+  })
+  // Not before there is an answer of ours: what is forwarded has a head of its own, and would pay for two.
+  app.addHook('onSend', (request, reply, _payload, done) => {
+    reply.header('x-request-id', request.id)
+    reply.header('traceparent', formatTraceparent(request.trace))
+    for (const [name, value] of everywhere) if (!reply.hasHeader(name)) reply.header(name, value)
+    done()
   })
   app.addHook('onResponse', (request, reply, done) => {
     const { method } = request
     const status = reply.statusCode
     const route = request.routeOptions.url ?? 'none'
     const key = `${status} ${method} ${route}`
-    const known = series.get(key) ?? seconds.labels({ method, route, status: String(status) })
-    series.set(key, known)
+    let known = series.get(key)
+    if (known === undefined) {
+      known = seconds.labels({ method, route, status: String(status) })
+      series.set(key, known)
+    }
     known.observe(reply.elapsedTime / 1000)
     const facts: Record<string, unknown> = {
       requestId: request.id,

@@ -1,6 +1,8 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Gauge, type Metric, Registry } from 'prom-client'
+import { Histogram } from './histogram.ts'
 
-export type { Counter, Gauge, Histogram } from 'prom-client'
+export type { Counter, Gauge } from 'prom-client'
+export type { Histogram } from './histogram.ts'
 
 /** The instruments of one process and their Prometheus text. */
 export type Metrics = {
@@ -18,8 +20,6 @@ export type Metrics = {
   contentType: string
   text(): Promise<string>
 }
-
-const buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
 /** A registry of its own per app, so that tests may run several apps in one process. */
 export function createMetrics(app: string): Metrics {
@@ -44,9 +44,13 @@ export function createMetrics(app: string): Metrics {
       })
       return gauge
     },
-    histogram: (name, help, labels = []) =>
-      known<Histogram<(typeof labels)[number]>>(name) ??
-      new Histogram({ name, help, labelNames: [...labels], buckets, registers: [registry] }),
+    histogram: (name, help, labels = []) => {
+      const shared = known<Histogram<(typeof labels)[number]>>(name)
+      if (shared !== undefined) return shared
+      const histogram = new Histogram(name, help, labels)
+      registry.registerMetric(histogram as unknown as Metric)
+      return histogram
+    },
     contentType: registry.contentType,
     text: () => {
       // Event-loop and memory gauges cost a timer: only a process that is scraped has them.
