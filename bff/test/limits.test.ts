@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
+import { defaults, upstreamDefaults } from '../src/config/options.ts'
 import { defaultLimits, type Limits } from '../src/proxy/limits.ts'
 import { edge, origin, testUpstream } from './edge.ts'
 
@@ -290,6 +291,11 @@ t.test('takes only so many bodies of one session at the same time', async t => {
   t.match(refused, /^HTTP\/1\.1 429 /)
   t.equal((await person.fetch('/api/payments')).statusCode, 200, 'what has no body goes on')
   for (const socket of slow) socket.destroy()
+})
+
+t.test('all sessions that one person may have cannot fill a service’s connections with bodies', async t => {
+  const { session } = defaults
+  t.ok(session.perUser * defaultLimits.concurrentUploads < upstreamDefaults.connections)
 })
 
 t.test('takes only so many connections of one address, and of all', async t => {

@@ -775,7 +775,7 @@ t.test('slow bodies of one person take no connection from anybody else', async t
 })
 
 t.test('clients that do not read their answers take no connection from anybody else', async t => {
-  const { port, cookie } = await serving(
+  const { port, cookie, upstream } = await serving(
     t,
     (request, response) => {
       const { pathname } = new URL(request.url ?? '', origin)
@@ -806,6 +806,13 @@ t.test('clients that do not read their answers take no connection from anybody e
   row.write(stream)
   row.write(large.repeat(4))
   await isServed('all in a row behind a stream without an end, on one connection')
+  // Bodies that are passed on as they come have undici's connections, of which none can be added.
+  const upload = `POST /api/payments/large HTTP/1.1\r\n${head}Origin: ${origin}\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n`
+  for (let n = 0; n < 2; n++) open().write(upload)
+  await until(() => upstream.seen.filter(({ method }) => method === 'POST').length === 2)
+  const headers = { origin, 'transfer-encoding': 'chunked' }
+  const answer = await whole(ask({ port, cookie }, '/api/payments', { method: 'POST', headers, body: '{}' }).send())
+  t.equal(answer.status, 200, 'after they sent a body')
 })
 
 t.test('a client that leaves in the middle of its body is no failure of the service', async t => {
@@ -1032,6 +1039,31 @@ t.test('nor does one that gets the token of the session cost a refresh each time
   t.match((await person.fetch('/api/shop')).json(), { code: 'upstream_failed' })
   t.equal(provider.calls['refresh_token'], 2)
   t.equal((await person.fetch('/oauth2/userinfo')).statusCode, 200, 'and the session lives')
+})
+
+t.test('a 401 that comes late finds the token that an earlier one has brought', async t => {
+  const late = Promise.withResolvers<void>()
+  let first: string | undefined
+  const upstream = await testUpstream(t, async ({ headers, url }, response) => {
+    first ??= headers.authorization
+    if (headers.authorization === first) {
+      if (url?.endsWith('/late')) await late.promise
+      response.statusCode = 401
+    }
+    response.end('{}')
+  })
+  const table: Upstream[] = [
+    { ...upstreamDefaults, name: 'shop', prefix: '/api/shop', origin: upstream.origin, token: 'session' },
+  ]
+  const { browser, provider } = await edge(t, { upstreams: table })
+  const person = browser()
+  await person.login()
+  const waiting = person.fetch('/api/shop/late')
+  await until(() => upstream.seen.length === 1)
+  t.equal((await person.fetch('/api/shop')).statusCode, 200)
+  late.resolve()
+  t.equal((await waiting).statusCode, 200)
+  t.equal(provider.calls['refresh_token'], 1)
 })
 
 t.test('an exchange that needs a fresher token gets one', async t => {

@@ -38,7 +38,7 @@ export const defaultLimits: Limits = {
   logoutTokens: { perSecond: 50, burst: 400 },
   concurrentLogins: 32,
   concurrentRequests: 256,
-  concurrentUploads: 16,
+  concurrentUploads: 8,
   connections: 20_000,
   addressConnections: 1_000,
 }

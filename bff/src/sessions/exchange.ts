@@ -77,6 +77,7 @@ export function createExchange(options: {
       // The provider no longer accepts the session's token, e.g. it has just expired: that ends nothing.
       if (!(error instanceof ProviderError) || !ofSubjectToken.has(error.error ?? '')) throw error
       const renewed = await sessions.fresh(subject, subject.tokens.accessToken)
+      if (renewed.tokens.accessToken === subject.tokens.accessToken) throw error
       return { issuedAt, ...(await provider.exchange(renewed.tokens.accessToken, target)) }
     }
   }

@@ -129,12 +129,15 @@ export function createSessions(options: SessionsOptions): Sessions {
     gauge => gauge.set(cache.size()),
   )
   const notBefore = new Map<string, number>()
+  /** Tokens that were got because the one before was rejected. */
+  const replacements = new Map<string, { token: string; until: number }>()
   const touches = singleFlight<void>()
   const endListeners: ((id: string) => void)[] = []
   const changeListeners: ((id: string) => void)[] = []
 
   const toldOver = (id: string): void => {
     notBefore.delete(id)
+    replacements.delete(id)
     cache.changed(id)
     for (const listener of endListeners) listener(id)
   }
@@ -210,11 +213,6 @@ export function createSessions(options: SessionsOptions): Sessions {
   const needsRefresh = ({ tokens, issuedAt }: Session, rejected: string | undefined): boolean =>
     tokens.accessToken === rejected || now() >= renewalOf(issuedAt, tokens.expiresAt)
 
-  const wait = (id: string): void => {
-    notBefore.set(id, now() + retryAfter)
-    if (notBefore.size > remembered) notBefore.clear()
-  }
-
   const refreshed = async (session: Session, rejected: string | undefined): Promise<Session> => {
     if (session.tokens.refreshToken === undefined) {
       // Without a refresh token the session lasts as long as its access token.
@@ -225,13 +223,18 @@ export function createSessions(options: SessionsOptions): Sessions {
     try {
       const result = await refresh.run(session, latest => needsRefresh(latest, rejected))
       if ('session' in result) {
-        if (rejected !== undefined) wait(session.id)
+        if (rejected !== undefined) {
+          const token = result.session.tokens.accessToken
+          replacements.set(session.id, { token, until: now() + retryAfter })
+          if (replacements.size > remembered) replacements.clear()
+        }
         return result.session
       }
       toldOver(session.id)
       throw loginRequired(result.over)
     } catch (error) {
-      wait(session.id)
+      notBefore.set(session.id, now() + retryAfter)
+      if (notBefore.size > remembered) notBefore.clear()
       throw error
     }
   }
@@ -288,9 +291,11 @@ export function createSessions(options: SessionsOptions): Sessions {
 
     fresh(session, rejected) {
       if (!needsRefresh(session, rejected)) return session
-      const isValid = now() < session.tokens.expiresAt
-      if (isValid && now() < (notBefore.get(session.id) ?? 0)) return session
-      const isUsable = isValid && session.tokens.accessToken !== rejected
+      const isUsable = now() < session.tokens.expiresAt && session.tokens.accessToken !== rejected
+      if (isUsable && now() < (notBefore.get(session.id) ?? 0)) return session
+      const replacement = replacements.get(session.id)
+      // Who was rejected with the token before it gets this one; another one would fare no better.
+      if (replacement !== undefined && replacement.token === rejected && now() < replacement.until) return session
       const renewing = refreshed(session, rejected)
       if (!isUsable) return renewing
       // The old token is good for a while: nobody waits for the new one, and a failure shows only in the log.
