@@ -2,6 +2,7 @@ import { generateKeyPairSync, sign } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer as createTlsServer } from 'node:https'
 import { type AddressInfo, connect } from 'node:net'
+import { eventually } from '@banking/testkit'
 import t, { type Test } from 'tap'
 import { edge, origin, testUpstream } from './edge.ts'
 import { alice, bob } from './provider.ts'
@@ -424,8 +425,7 @@ t.test('CVE-2026-48090: tokens that come after the browser has left do no harm',
   socket.destroy()
   gate.resolve()
   provider.hooks.token = undefined as never
-  while (told.filter(({ type }) => type === 'session.started').length < 2)
-    await new Promise(resolve => setTimeout(resolve, 5))
+  await eventually(() => told.filter(({ type }) => type === 'session.started').length === 2)
   t.match(await raw(head('GET', '/oauth2/jwks')), /^HTTP\/1\.1 200 /)
   t.equal((await person.fetch('/oauth2/userinfo')).statusCode, 200)
 })

@@ -1,5 +1,5 @@
 import { utimesSync, writeFileSync } from 'node:fs'
-import { testLogger } from '@banking/testkit'
+import { eventually, testLogger } from '@banking/testkit'
 import { exportJWK, generateKeyPair } from 'jose'
 import t, { type Test } from 'tap'
 import { upstreamDefaults } from '../src/config/options.ts'
@@ -253,7 +253,7 @@ t.test('follows endpoints that move without a restart, within an hour or once a 
   provider.hooks.discovery = document => ({ ...document, token_endpoint: `${provider.issuer}/moved/token` })
   each.advance(61 * minute)
   await logsIn(t, each, 'nobody waits for the metadata')
-  while (!each.logged().includes('has changed its metadata')) await new Promise(resolve => setTimeout(resolve, 5))
+  await eventually(() => each.logged().includes('has changed its metadata'))
   await logsIn(t, each)
   t.match(provider.asked('authorization_code').at(-1), { url: /\/moved\/token$/ })
 
@@ -263,7 +263,7 @@ t.test('follows endpoints that move without a restart, within an hour or once a 
   each.advance(2 * minute)
   const person = each.browser()
   t.equal((await person.comeBack(await person.start())).statusCode, 400)
-  while (provider.calls['discovery'] !== 3) await new Promise(resolve => setTimeout(resolve, 5))
+  await eventually(() => provider.calls['discovery'] === 3)
   await logsIn(t, each, 'one failed call, and it is found')
 })
 
@@ -279,7 +279,7 @@ t.test('keeps the old metadata when the new is not to be had or of somebody else
     const before = provider.calls['discovery'] ?? 0
     each.advance(61 * minute)
     await logsIn(t, each)
-    while (provider.calls['discovery'] === before) await new Promise(resolve => setTimeout(resolve, 5))
+    await eventually(() => provider.calls['discovery'] !== before)
     await logsIn(t, each)
   }
   t.match(each.logged(), 'the old one is kept')

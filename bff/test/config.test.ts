@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { app, apps, audienceOf, scopeOf, topicOf } from '@banking/contracts'
-import { parts } from '@banking/testkit'
+import { eventually, parts } from '@banking/testkit'
 import { Ajv } from 'ajv'
 import t, { type Test } from 'tap'
 import { parse } from 'yaml'
@@ -647,8 +647,7 @@ t.test('starts without its provider, is ready with Redis alone, and stops cleanl
   )
   const { child, exit, output } = start(t, ['--config', file])
   const get = (url: string) => fetch(url).catch(() => undefined)
-  while ((await get(`http://127.0.0.1:${healthPort}/ready`))?.status !== 200)
-    await new Promise(resolve => setTimeout(resolve, 50))
+  await eventually(async () => (await get(`http://127.0.0.1:${healthPort}/ready`))?.status === 200)
   t.match(await (await get(`http://127.0.0.1:${healthPort}/ready`))?.json(), {
     checks: { redis: 'ok', provider: 'failed' },
   })

@@ -123,7 +123,8 @@ export async function edge(
     ...options.config,
   }
   let offset = 0
-  const now = () => Date.now() + offset
+  let stoppedAt: number | undefined
+  const now = () => (stoppedAt ?? Date.now()) + offset
   const redis = connectRedis({ ...config.redis, logger, metrics })
   const told: { type: string; subject: string; data: unknown; seq: number; traceId: string | undefined }[] = []
   const events: Events = {
@@ -171,6 +172,10 @@ export async function edge(
     seen: upstream?.seen ?? [],
     advance: (ms: number) => {
       offset += ms
+    },
+    /** From now on the clock moves by `advance` alone. */
+    stopClock: () => {
+      stoppedAt = Date.now()
     },
     /** @param address where it comes from; tests of rates need one that no test had before */
     browser: (address?: string) => browser(app, provider, address),

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { eventually } from '@banking/testkit'
 import t, { type Test } from 'tap'
 import { type Dispatcher, Pool } from 'undici'
 import { Http1Answer } from '../src/proxy/http1-answer.ts'
@@ -263,12 +264,12 @@ t.test('keeps to its connections, in order, and forgets who was given up while w
   const asked = ['/1', '/2', '/3', '/4'].map(path =>
     ask(mine, { path }, controller => path === '/3' && controller.abort(gone)),
   )
-  while (open.length < 2) await new Promise(resolve => setTimeout(resolve, 5))
+  await eventually(() => open.length >= 2)
   t.equal(requests.length, 2)
   const [first] = open.splice(0, 1)
   first?.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
   t.equal((await asked[2])?.error, gone)
-  while (open.length < 2) await new Promise(resolve => setTimeout(resolve, 5))
+  await eventually(() => open.length >= 2)
   for (const socket of open) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
   t.same(
     (await Promise.all(asked)).map(({ end }) => end),

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
+import { eventually } from '@banking/testkit'
 import t, { type Test } from 'tap'
 import { defaults, upstreamDefaults } from '../src/config/options.ts'
 import { defaultLimits, type Limits } from '../src/proxy/limits.ts'
@@ -255,17 +256,13 @@ async function serving(t: Test, limits: Partial<Limits>, answer?: Parameters<typ
   return { ...under, upstream, port, person, head, speak }
 }
 
-const until = async (condition: () => boolean): Promise<void> => {
-  while (!condition()) await new Promise(resolve => setTimeout(resolve, 5))
-}
-
 t.test('answers only so many requests of one session at the same time', async t => {
   const waiting: (() => void)[] = []
   const { person, speak, head, upstream } = await serving(t, { concurrentRequests: 4 }, (_request, response) => {
     waiting.push(() => response.end('{}'))
   })
   const sockets = Array.from({ length: 4 }, () => speak(`${head('GET')}\r\n`))
-  await until(() => waiting.length === 4)
+  await eventually(() => waiting.length === 4)
   const refused = await person.fetch('/api/payments')
   t.match(refused.json(), { code: 'rate_limited', status: 429 })
   t.equal(refused.headers['retry-after'], '1')
@@ -284,7 +281,7 @@ t.test('takes only so many bodies of one session at the same time', async t => {
   let connected = 0
   upstream.server.on('connection', () => connected++)
   const slow = Array.from({ length: 2 }, () => speak(`${head('POST')}transfer-encoding: chunked\r\n\r\n1\r\n{\r\n`))
-  await until(() => connected === 2)
+  await eventually(() => connected === 2)
   const refused = await text(
     speak(`${head('POST')}connection: close\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n0\r\n\r\n`),
   )

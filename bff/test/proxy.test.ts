@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { buffer, text } from 'node:stream/consumers'
+import { eventually } from '@banking/testkit'
 import t, { type Test } from 'tap'
 import { upstreamDefaults } from '../src/config/options.ts'
 import type { Upstream } from '../src/proxy/upstreams.ts'
@@ -72,10 +73,6 @@ function bytes(port: number, data: string): Promise<string> {
     // Written and not ended: Node gives up a request whose client has closed its half.
     socket.write(data, 'latin1')
   })
-}
-
-const until = async (condition: () => boolean): Promise<void> => {
-  while (!condition()) await new Promise(resolve => setTimeout(resolve, 5))
 }
 
 t.test('passes a request on with a token for that service alone, and the answer back', async t => {
@@ -584,7 +581,7 @@ t.test('gives each event out as it comes, and the client’s leaving reaches the
   response.on('error', () => undefined)
   for (const event of ['data: one\n\n', ': ping\n\n', 'data: two\n\n']) {
     push(event)
-    await until(() => received.endsWith(event))
+    await eventually(() => received.endsWith(event))
   }
   t.equal(received, 'data: one\n\n: ping\n\ndata: two\n\n')
   response.destroy()
@@ -643,7 +640,7 @@ t.test('holds a fast client back while the service reads slowly', async t => {
   }
   upload.request.on('drain', more)
   more()
-  await until(() => taken !== undefined)
+  await eventually(() => taken !== undefined)
   let before = -1
   while (before !== sent) {
     before = sent
@@ -677,12 +674,12 @@ t.test('64 clients that leave, waiting or being answered, take no connection wit
     client.request.on('error', () => undefined)
     client.request.end()
   }
-  await until(() => waiting.length === 8)
+  await eventually(() => waiting.length === 8)
   const isAnswered = (_: unknown, n: number) => upstream.seen.some(({ url }) => url === `/api/payments/${n}`)
   const left = () => lines().filter(line => line['msg'] === 'client went away').length
   const [answered, queued] = [clients.filter(isAnswered), clients.filter((client, n) => !isAnswered(client, n))]
   for (const client of queued) client.request.destroy()
-  await until(() => left() === queued.length)
+  await eventually(() => left() === queued.length)
   for (const client of answered) client.request.destroy()
   isSlow = false
   const answers = await Promise.all(
@@ -769,7 +766,7 @@ t.test('slow bodies of one person take no connection from anybody else', async t
   })
   let connected = 0
   upstream.server.on('connection', () => connected++)
-  await until(() => connected === 2)
+  await eventually(() => connected === 2)
   t.equal((await whole(ask({ port, cookie }, '/api/payments').send())).status, 200)
   for (const client of slow) client.request.destroy()
 })
@@ -825,7 +822,7 @@ t.test('a client that leaves in the middle of its body is no failure of the serv
   client.request.write('{')
   await once(upstream.server, 'connection')
   client.request.destroy()
-  await until(() => lines().some(line => line['msg'] === 'client went away' || line['msg'] === 'request failed'))
+  await eventually(() => lines().some(line => line['msg'] === 'client went away' || line['msg'] === 'request failed'))
   t.notOk(lines().some(line => line['msg'] === 'request failed'))
 })
 
@@ -866,7 +863,7 @@ t.test('an answer that breaks off breaks off for the client too', async t => {
     const response = await ask({ port, cookie }, '/api/payments').send()
     t.equal(response.statusCode, 200)
     await t.rejects(text(response), { code: 'ECONNRESET' })
-    await until(() => lines().some(line => line['msg'] === 'answer broke off'))
+    await eventually(() => lines().some(line => line['msg'] === 'answer broke off'))
   }
 })
 
@@ -1120,7 +1117,7 @@ t.test('cuts a stream at logout, at the idle end and at the absolute end, and no
   // Long before anybody looks: the logout itself closes them.
   for (let tries = 0; tries < 50 && !first(); tries++) await two.fetch('/oauth2/userinfo')
   t.ok(first())
-  await until(() => left.includes('/api/payments/first'))
+  await eventually(() => left.includes('/api/payments/first'))
   t.notOk(second(), 'the other person’s stream goes on')
 
   advance(14 * minute)
@@ -1128,7 +1125,7 @@ t.test('cuts a stream at logout, at the idle end and at the absolute end, and no
   t.notOk(second())
   advance(2 * minute)
   await streams.sweep()
-  await until(() => second() && left.includes('/api/payments/second'))
+  await eventually(() => second() && left.includes('/api/payments/second'))
 
   const three = browser()
   await three.login()
@@ -1139,7 +1136,7 @@ t.test('cuts a stream at logout, at the idle end and at the absolute end, and no
     if (hours < 7.6) t.equal((await three.fetch('/api/customers')).statusCode, 404)
   }
   await streams.sweep()
-  await until(() => third())
+  await eventually(() => third())
   t.pass('all of them are over')
 })
 
@@ -1166,7 +1163,7 @@ t.test('writes one line and one measurement per request that passed through', as
   const { person, lines, metrics } = await serving(t)
   await person.fetch('/api/payments/accounts?secret=1')
   const mine = () => lines().filter(line => line['msg'] === 'request' && line['route'] === '/api/payments/*')
-  await until(() => mine().length > 0)
+  await eventually(() => mine().length > 0)
   t.equal(mine().length, 1)
   t.match(mine()[0], { status: 200, method: 'GET', requestId: String, traceId: String, ms: Number })
   t.notMatch(JSON.stringify(lines()), 'secret=1')

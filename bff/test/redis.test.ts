@@ -1,4 +1,4 @@
-import { testProxy } from '@banking/testkit'
+import { eventually, testProxy } from '@banking/testkit'
 import t from 'tap'
 import { type RedisServer, redisServer } from './redis-server.ts'
 import { answers, tracked } from './tracked.ts'
@@ -96,7 +96,7 @@ t.test('a network that swallows everything is lost within a second; no connectio
   await server.ask('SET', 's:{1}', 'one')
   await next('key s:{1}')
   // One for commands, one that is told, and the one that counts.
-  while ((await clients(server)) > 3) await new Promise(resolve => setTimeout(resolve, 20))
+  await eventually(async () => (await clients(server)) <= 3)
 })
 
 t.test('what is remembered may not be used once this process was paused, before any timer has run', async t => {
@@ -117,7 +117,7 @@ t.test('nothing is told any more after the end', async t => {
   await redis.close()
   t.same(told, ['lost'])
   t.equal(isCurrent(), false)
-  while ((await clients(server)) > 1) await new Promise(resolve => setTimeout(resolve, 20))
+  await eventually(async () => (await clients(server)) <= 1)
   t.same(told, ['lost'])
 })
 

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { type IncomingMessage, request } from 'node:http'
 import { parseTraceparent } from '@banking/telemetry'
-import { parts, testProxy } from '@banking/testkit'
+import { eventually, parts, testProxy } from '@banking/testkit'
 import t, { type Test } from 'tap'
 import { defaultLimits } from '../src/proxy/limits.ts'
 import { edge, origin } from './edge.ts'
@@ -127,8 +127,7 @@ t.test('writes nothing of a person into the log while Redis and the provider fai
   await link.mend()
   each.provider.hooks.token = async () => wrongAnswer(person)
   each.advance(301_000)
-  while ((await laptop.fetch('/oauth2/userinfo')).statusCode !== 200)
-    await new Promise(resolve => setTimeout(resolve, 20))
+  await eventually(async () => (await laptop.fetch('/oauth2/userinfo')).statusCode === 200)
   t.match((await laptop.fetch('/api/customers/me')).statusCode, /5../)
   const log = each.logged()
   t.ok(log.includes('request failed'))

@@ -1,5 +1,5 @@
 import { createMetrics } from '@banking/telemetry'
-import { testLogger } from '@banking/testkit'
+import { eventually, testLogger } from '@banking/testkit'
 import t, { type Test } from 'tap'
 import { connectRedis } from '../src/redis.ts'
 import { edge } from './edge.ts'
@@ -56,7 +56,7 @@ t.test('says of each sentinel why it does not name the master', async t => {
   const config = { name: 'shop', nodes: sentinels, password: 'not-for-the-log' }
   const redis = connectRedis({ sentinel: config, logger, metrics: createMetrics('bff') })
   t.teardown(redis.close)
-  while (!text().includes('no connection to redis')) await new Promise(resolve => setTimeout(resolve, 20))
+  await eventually(() => text().includes('no connection to redis'))
   t.match(text(), /no sentinel names the master: 127\.0\.0\.1:\d+ [^;]+; 127\.0\.0\.1:1 [^;]*ECONNREFUSED/)
   t.notMatch(text(), 'not-for-the-log')
 })
@@ -68,7 +68,7 @@ t.test('takes no replica for the master, whatever Sentinel says', async t => {
   const redis = connectRedis({ ...behind(await lonely(t, replica)), logger, metrics: createMetrics('bff') })
   t.teardown(redis.close)
   const said = () => lines().filter(({ msg }) => msg === 'no connection to redis')
-  while (said().length === 0) await new Promise(resolve => setTimeout(resolve, 20))
+  await eventually(() => said().length !== 0)
   await t.rejects(redis.run('GET', 's:{1}'), { code: 'sessions_unavailable' })
   await replica.ask('REPLICAOF', 'NO', 'ONE')
   await answers(redis)
@@ -138,7 +138,6 @@ t.test('sessions and invalidations follow the master; nobody is told to be logge
   t.same([...statuses], [200])
   // Sentinel would do the same some seconds later.
   await first.ask('REPLICAOF', second.host, String(second.port))
-  while (!String(await first.ask('INFO', 'replication')).includes('master_link_status:up'))
-    await new Promise(resolve => setTimeout(resolve, 50))
+  await eventually(async () => String(await first.ask('INFO', 'replication')).includes('master_link_status:up'))
   await failover(first, () => second.kill())
 })

@@ -1,8 +1,9 @@
 import { createMetrics } from '@banking/telemetry'
-import { parts, sessionStoreConformance, testLogger, testProxy } from '@banking/testkit'
+import { eventually, parts, sessionStoreConformance, testLogger, testProxy } from '@banking/testkit'
 import t, { type Test } from 'tap'
 import { connectRedis, type Redis } from '../src/redis.ts'
 import { createSessionStore } from '../src/sessions/session-store.ts'
+import { answers } from './tracked.ts'
 
 const { redis: url } = parts(t, 'redis')
 
@@ -20,10 +21,6 @@ const isThere = (redis: Redis): Promise<boolean> =>
     () => true,
     () => false,
   )
-
-async function answers(redis: Redis): Promise<void> {
-  while (!(await isThere(redis))) await new Promise(resolve => setTimeout(resolve, 20))
-}
 
 /** Redis has no clock that could be moved, but every key that may pass away has its time left. */
 async function advance(redis: Redis, id: string, ms: number): Promise<void> {
@@ -53,7 +50,7 @@ t.test('queues nothing while there is no connection: a write that failed never h
   const key = `test:${process.pid}`
   await answers(redis)
   link.cut()
-  while (await isThere(redis)) await new Promise(resolve => setTimeout(resolve, 5))
+  await eventually(async () => !(await isThere(redis)))
   // The connection is seen to be lost; now there is none.
   await new Promise(resolve => setTimeout(resolve, 100))
   await t.rejects(redis.run('SET', key, 'late'), { code: 'sessions_unavailable' })
@@ -68,7 +65,7 @@ t.test('says once that it cannot reach Redis, also when it never could', async t
   const redis = connectRedis({ url: 'redis://127.0.0.1:1', logger, metrics: createMetrics('bff') })
   t.teardown(redis.close)
   const said = () => lines().filter(({ msg }) => msg === 'no connection to redis')
-  while (said().length === 0) await new Promise(resolve => setTimeout(resolve, 20))
+  await eventually(() => said().length !== 0)
   // Long enough for some more tries.
   await new Promise(resolve => setTimeout(resolve, 300))
   t.match(said(), [{ level: 'error', err: { code: 'ECONNREFUSED' } }])

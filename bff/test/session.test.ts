@@ -1,5 +1,5 @@
 import { createMetrics } from '@banking/telemetry'
-import { parts, testLogger, testProxy } from '@banking/testkit'
+import { eventually, parts, testLogger, testProxy } from '@banking/testkit'
 import t, { type Test } from 'tap'
 import { readClientAuthentication } from '../src/provider/client-authentication.ts'
 import { createProvider } from '../src/provider/oidc.ts'
@@ -112,7 +112,7 @@ t.test('keeps in Redis nothing that could be read, replayed or moved to another 
   const sealed = (await redis.run('HGET', `s:{${idOf(two)}}`, 'd')) as Buffer
   await redis.run('HSET', `s:{${idOf(one)}}`, 'd', sealed)
   // The edge hears of the change and looks again.
-  while ((await one.fetch('/oauth2/userinfo')).statusCode === 200) await new Promise(resolve => setTimeout(resolve, 5))
+  await eventually(async () => (await one.fetch('/oauth2/userinfo')).statusCode !== 200)
   t.match(
     (await one.fetch('/oauth2/userinfo')).json(),
     { code: 'login_required' },
@@ -153,7 +153,7 @@ t.test('ends a session that nobody used for 15 minutes, and its refresh token wi
   t.equal(response.statusCode, 401)
   t.match(response.json(), { reason: 'idle' })
   t.match(response.headers['set-cookie'], '__Host-session=; Max-Age=0; Path=/; HttpOnly; Secure; SameSite=Strict')
-  while (provider.revoked.length === 0) await new Promise(resolve => setTimeout(resolve, 5))
+  await eventually(() => provider.revoked.length !== 0)
   t.match(provider.revoked[0], /^refresh-/)
   person.jar.set('__Host-session', cookie as Cookie)
   t.match((await payments(person)).json(), { reason: 'idle' }, 'another tab hears the same reason')
@@ -211,7 +211,7 @@ t.test('ends eight hours after the person proved who they are, however busy they
   }
   advance(11 * minute)
   t.match((await payments(person)).json(), { code: 'login_required', reason: 'absolute' })
-  while (provider.revoked.length === 0) await new Promise(resolve => setTimeout(resolve, 5))
+  await eventually(() => provider.revoked.length !== 0)
 })
 
 t.test('refreshes once for 50 requests at the end of the token, and exchanges once per service', async t => {
@@ -269,18 +269,19 @@ t.test(
 )
 
 t.test('renews before the end, while the old token still answers', async t => {
-  const { browser, advance, provider, seen } = await edge(t)
+  const { browser, advance, stopClock, provider, seen } = await edge(t)
   const person = browser()
+  stopClock()
   await person.login()
   await payments(person)
   const first = seen.at(-1)?.headers.authorization
-  advance(239_000)
+  advance(239_999)
   await payments(person)
   t.equal(provider.calls['exchange'], 1)
-  advance(2_000)
+  advance(1)
   t.equal((await payments(person)).statusCode, 200)
   t.equal(seen.at(-1)?.headers.authorization, first, 'nobody waits for the new token')
-  while (provider.calls['exchange'] !== 2) await new Promise(resolve => setTimeout(resolve, 5))
+  await eventually(() => provider.calls['exchange'] === 2)
   while (seen.at(-1)?.headers.authorization === first) await payments(person)
   t.equal(provider.calls['refresh_token'], 1)
 })
@@ -645,8 +646,7 @@ t.test('Redis away is 503 with the cookie untouched, and the session lives on', 
   t.match(page.body, 'If you were signed in, you still are.')
   t.equal((await app.inject('/oauth2/jwks')).statusCode, 200, 'what needs no session goes on')
   await link.mend()
-  while ((await person.fetch('/oauth2/userinfo')).statusCode === 503)
-    await new Promise(resolve => setTimeout(resolve, 20))
+  await eventually(async () => (await person.fetch('/oauth2/userinfo')).statusCode !== 503)
   t.equal((await payments(person)).statusCode, 200)
 })
 
@@ -662,7 +662,7 @@ t.test('Redis that hangs is 503 as well, for each of many requests at once', asy
   )
   t.equal(waits.length, 50)
   await link.mend()
-  while ((await payments(person)).statusCode === 503) await new Promise(resolve => setTimeout(resolve, 20))
+  await eventually(async () => (await payments(person)).statusCode !== 503)
   t.equal((await payments(person)).statusCode, 200)
 })
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Test } from 'tap'
-import { eventually } from './transport.ts'
+import { eventually } from '../eventually.ts'
 
 type EndReason = 'idle' | 'absolute' | 'ended' | 'revoked' | 'limit'
 

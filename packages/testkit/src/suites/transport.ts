@@ -1,6 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import type { Delivery, Transport } from '@banking/messaging'
 import type { Test } from 'tap'
+import { eventually } from '../eventually.ts'
 
 export type TransportUnderTest = {
   /** Opens a connection of its own each time; all of them see the same topics. */
@@ -9,11 +9,6 @@ export type TransportUnderTest = {
   openUnreachable(): Transport
   /** Two topics that exist and are empty. */
   topics: readonly [string, string]
-}
-
-/** Resolves when the condition holds; the test's own time-out ends a wait that never does. */
-export async function eventually(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) await delay(20)
 }
 
 const text = (delivery: Delivery): string => String(delivery.value)
