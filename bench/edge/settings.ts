@@ -3,7 +3,7 @@ import type { BffConfig } from '../../bff/src/config/config.ts'
 import { brandDefaults, defaults, upstreamDefaults } from '../../bff/src/config/options.ts'
 import { providerDefaults } from '../../bff/src/provider/oidc.ts'
 import { defaultLimits } from '../../bff/src/proxy/limits.ts'
-import { readSealingKeys } from '../../bff/src/sessions/seal.ts'
+import { readKeyRing } from '../../packages/config/src/index.ts'
 
 /** What the processes of one run share. */
 export type EdgeSettings = {
@@ -31,7 +31,7 @@ export const edgeConfig = (settings: EdgeSettings): BffConfig => ({
     clientId: 'banking-web-app',
     credential: { method: 'private_key_jwt', keyFile: settings.clientKeyFile },
   },
-  sessionKeys: readSealingKeys(settings.sessionKeyFile),
+  sessionKeys: readKeyRing(settings.sessionKeyFile),
   redis: { url: settings.redis },
   upstreams: [
     {

@@ -4,17 +4,12 @@ import { parts, testLogger } from '@banking/testkit'
 import t, { type Test } from 'tap'
 import { createQuota, type Quota, type Rate } from '../src/proxy/quota.ts'
 import { connectRedis, type Redis } from '../src/redis.ts'
+import { answers } from './tracked.ts'
 
 async function redis(t: Test, url = parts(t, 'redis').redis): Promise<Redis & { asked: number; lost: boolean }> {
   const connection = connectRedis({ url, logger: testLogger().logger, metrics: createMetrics('bff') })
   t.teardown(() => connection.close())
-  while (
-    !(await connection.check().then(
-      () => true,
-      () => false,
-    ))
-  )
-    await new Promise(resolve => setTimeout(resolve, 10))
+  await answers(connection)
   const counted = {
     ...connection,
     asked: 0,

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readlinkSync, rmSync, writeFileSync } from 'no
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
-import { stack } from '@banking/testkit'
+import { eventually, stack } from '@banking/testkit'
 import { createClient } from 'redis'
 import type { Test } from 'tap'
 
@@ -84,8 +84,7 @@ export async function sentinelCluster(t: Test) {
   const auth = ['--masterauth', password, '--repl-diskless-sync-delay', '0']
   const master = await redisServer(t, { password, args: auth })
   const replica = await redisServer(t, { password, args: [...auth, '--replicaof', master.host, String(master.port)] })
-  while (!String(await replica.ask('INFO', 'replication')).includes('master_link_status:up'))
-    await new Promise(resolve => setTimeout(resolve, 20))
+  await eventually(async () => String(await replica.ask('INFO', 'replication')).includes('master_link_status:up'))
   const sentinels: RedisServer[] = []
   for (let count = 0; count < 3; count++)
     sentinels.push(
@@ -102,8 +101,7 @@ export async function sentinelCluster(t: Test) {
     )
   // They find each other and the replica by what the master tells them.
   for (const sentinel of sentinels)
-    while (!/slaves=1,sentinels=3/.test(String(await sentinel.ask('INFO', 'sentinel'))))
-      await new Promise(resolve => setTimeout(resolve, 50))
+    await eventually(async () => /slaves=1,sentinels=3/.test(String(await sentinel.ask('INFO', 'sentinel'))))
   return {
     servers: [master, replica],
     sentinels,

@@ -1,5 +1,5 @@
 import { createMetrics } from '@banking/telemetry'
-import { testLogger } from '@banking/testkit'
+import { eventually, testLogger } from '@banking/testkit'
 import type { Test } from 'tap'
 import { connectRedis, type Redis, type RedisConfig } from '../src/redis.ts'
 
@@ -35,12 +35,10 @@ export async function tracked(t: Test, server: RedisConfig) {
 
 /** Waits until Redis answers. */
 export async function answers(redis: Redis): Promise<void> {
-  for (;;) {
-    const isThere = await redis.check().then(
+  await eventually(() =>
+    redis.check().then(
       () => true,
       () => false,
-    )
-    if (isThere) return
-    await new Promise(resolve => setTimeout(resolve, 20))
-  }
+    ),
+  )
 }

@@ -1,6 +1,6 @@
 import { readFileSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { ConfigError } from '@banking/config'
+import { ConfigError, readKeyRing } from '@banking/config'
 import { createLogger } from '@banking/telemetry'
 import type { Brand } from '../pages/page.ts'
 import type { WebApp } from '../pages/web-app.ts'
@@ -9,7 +9,7 @@ import type { ProviderConfig } from '../provider/oidc.ts'
 import type { Limits } from '../proxy/limits.ts'
 import type { Upstream } from '../proxy/upstreams.ts'
 import type { RedisConfig } from '../redis.ts'
-import { readSealingKeys, type SealingKeys } from '../sessions/seal.ts'
+import type { SealingKeys } from '../sessions/seal.ts'
 import type { SessionTimes } from '../sessions/sessions.ts'
 import { Complaint } from './complaint.ts'
 import { type Path, type Reading, readDocument } from './document.ts'
@@ -111,7 +111,7 @@ function sealingKeys({ value, refuse }: Reading<Options>): SealingKeys | undefin
   const file = value.session?.keyFile
   if (file === undefined) return undefined
   try {
-    return readSealingKeys(file)
+    return readKeyRing(file)
   } catch (error) {
     refuse(['session', 'keyFile'], unusable(error, 'Make one with: pnpm edge --new-keys <folder>'))
     return undefined

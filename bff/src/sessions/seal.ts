@@ -1,8 +1,8 @@
 import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import type { KeyRing } from '@banking/config'
 
-/** The server's sealing keys: `current` seals, all of them open, so that a key can be rotated. */
-export type SealingKeys = { current: string; keys: ReadonlyMap<string, Buffer> }
+/** The server's half of what seals a record; the cookie has the other. */
+export type SealingKeys = KeyRing
 
 /** What a cookie value stands for: where its record lies and what opens it. Neither leads back to the cookie. */
 export type Identity = {
@@ -11,33 +11,11 @@ export type Identity = {
   secret: Buffer
 }
 
-const keyPattern = /^[A-Za-z0-9_-]{43}$/
-const kidPattern = /^[A-Za-z0-9_-]{1,32}$/
+const cookiePattern = /^[A-Za-z0-9_-]{43}$/
 const format = 1
 
 /** @returns a fresh random value for a cookie: 32 bytes in base64url. */
 export const newCookieValue = (): string => randomBytes(32).toString('base64url')
-
-/**
- * Reads `{"current": "<kid>", "keys": {"<kid>": "<base64url of 32 bytes>"}}`.
- *
- * @throws Error that says what is wrong and never prints a key
- */
-export function readSealingKeys(file: string): SealingKeys {
-  const { current, keys } = JSON.parse(readFileSync(file, 'utf8')) as { current?: unknown; keys?: unknown }
-  if (typeof keys !== 'object' || keys === null) throw new Error('it has no "keys"')
-  const read = new Map<string, Buffer>()
-  for (const [kid, value] of Object.entries(keys)) {
-    if (!kidPattern.test(kid)) throw new Error('a key id must be 1 to 32 characters of A-Z a-z 0-9 _ -')
-    if (typeof value !== 'string' || !keyPattern.test(value))
-      throw new Error(`key "${kid}" is not 32 random bytes in base64url (openssl rand 32 | basenc --base64url)`)
-    const bytes = Buffer.from(value, 'base64url')
-    if (new Set(bytes).size < 8) throw new Error(`key "${kid}" is not random`)
-    read.set(kid, bytes)
-  }
-  if (typeof current !== 'string' || !read.has(current)) throw new Error('"current" names none of its keys')
-  return { current, keys: read }
-}
 
 /**
  * The identity behind a cookie value: HKDF gives the id and the secret, a hash of the id is the key in Redis, so
@@ -46,7 +24,7 @@ export function readSealingKeys(file: string): SealingKeys {
  * @returns undefined for anything but 32 bytes in their one base64url form
  */
 export function identityOf(cookie: string | undefined): Identity | undefined {
-  if (cookie === undefined || !keyPattern.test(cookie)) return undefined
+  if (cookie === undefined || !cookiePattern.test(cookie)) return undefined
   const value = Buffer.from(cookie, 'base64url')
   if (value.toString('base64url') !== cookie) return undefined
   return {

@@ -1,6 +1,8 @@
 import { envSchema } from 'env-schema'
 import type { Static, TObject } from 'typebox'
 
+export { type KeyRing, readKeyRing } from './key-ring.ts'
+
 /**
  * Reads the environment once, at the start of a process; nothing else reads `process.env`.
  *

@@ -1,12 +1,11 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
-import { ConfigError } from '@banking/config'
+import { ConfigError, type KeyRing, readKeyRing } from '@banking/config'
 
 /**
  * Keys that wrap the customers' data keys. `current` wraps new ones, all of them open, so that a key can be rotated.
  * They live outside the database: a dump of it shows no name.
  */
-export type WrappingKeys = { current: string; keys: ReadonlyMap<string, Buffer> }
+export type WrappingKeys = KeyRing
 
 /** A customer's own key, sealed under a wrapping key: `kid.base64url`. Without it nothing of the customer opens. */
 export type WrappedKey = string
@@ -15,29 +14,17 @@ const nonceBytes = 12
 const tagBytes = 16
 
 /**
- * Reads `{"current": "<kid>", "keys": {"<kid>": "<base64url of 32 bytes>"}}`.
+ * Reads the file of `PII_KEY_FILE`, a key ring.
  *
  * @throws ConfigError that says what is wrong and never shows a key
  */
 export function readWrappingKeys(file: string): WrappingKeys {
   try {
-    const { current, keys } = JSON.parse(readFileSync(file, 'utf8')) as {
-      current: string
-      keys: Record<string, string>
-    }
-    const read = new Map(Object.entries(keys).map(([kid, key]) => [kid, keyOf(kid, key)]))
-    if (!read.has(current)) throw new Error('"current" names none of its keys')
-    return { current, keys: read }
+    return readKeyRing(file)
   } catch (cause) {
     const why = cause instanceof SyntaxError ? 'it is not JSON' : (cause as Error).message
     throw new ConfigError([`PII_KEY_FILE cannot be used: ${why}`])
   }
-}
-
-function keyOf(kid: string, key: string): Buffer {
-  if (!/^[A-Za-z0-9_-]{1,32}$/.test(kid)) throw new Error('a key id must be 1 to 32 characters of A-Z a-z 0-9 _ -')
-  if (!/^[A-Za-z0-9_-]{43}$/.test(key)) throw new Error(`key "${kid}" is not 32 bytes in base64url`)
-  return Buffer.from(key, 'base64url')
 }
 
 /** A fresh data key for one customer. Deleting the wrapped form is how a customer is forgotten (crypto-shredding). */

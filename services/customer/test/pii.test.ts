@@ -50,6 +50,7 @@ t.test('a key file that cannot be used is named with the remedy, without a key',
     {},
     { current: 'x', keys: { k1: good } },
     { current: 'k1', keys: { k1: 'c2hvcnQ' } },
+    { current: 'k1', keys: { k1: 'A'.repeat(43) } },
     { current: 'k 1', keys: { 'k 1': good } },
   ]) {
     const file = keyFile(t, content)
