@@ -806,7 +806,7 @@ t.test('clients that do not read their answers take no connection from anybody e
   // Bodies that are passed on as they come have undici's connections, of which none can be added.
   const upload = `POST /api/payments/large HTTP/1.1\r\n${head}Origin: ${origin}\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n`
   for (let n = 0; n < 2; n++) open().write(upload)
-  await until(() => upstream.seen.filter(({ method }) => method === 'POST').length === 2)
+  await eventually(() => upstream.seen.filter(({ method }) => method === 'POST').length === 2)
   const headers = { origin, 'transfer-encoding': 'chunked' }
   const answer = await whole(ask({ port, cookie }, '/api/payments', { method: 'POST', headers, body: '{}' }).send())
   t.equal(answer.status, 200, 'after they sent a body')
@@ -1056,7 +1056,7 @@ t.test('a 401 that comes late finds the token that an earlier one has brought', 
   const person = browser()
   await person.login()
   const waiting = person.fetch('/api/shop/late')
-  await until(() => upstream.seen.length === 1)
+  await eventually(() => upstream.seen.length === 1)
   t.equal((await person.fetch('/api/shop')).statusCode, 200)
   late.resolve()
   t.equal((await waiting).statusCode, 200)
