@@ -118,7 +118,9 @@ t.test('goes on with a share of its own while Redis is away: never without a lim
   t.equal(await ask(quota, 1_000), 50, 'an hour of silence saves up no more than a block')
   store.lost = false
   advance(2_000)
-  t.equal(await ask(quota, 1_000), 350, 'and with Redis back the bucket is one again, less what was lent')
+  // Redis goes by its own clock, and fills the bucket while it is emptied.
+  const back = await ask(quota, 1_000)
+  t.ok(back >= 350 && back < 400, `with Redis back the bucket is one again, less what was lent: ${back}`)
 })
 
 t.test('a connection that is not there is no error either', async t => {
