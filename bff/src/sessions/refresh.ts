@@ -24,6 +24,8 @@ export type Refresh = {
    * @throws ProviderError, or Problem `sessions_unavailable`: neither ends the session
    */
   run(session: Session, isDue: (session: Session) => boolean): Promise<Refreshed>
+  /** Tells the provider that the refresh token is not needed any more; best effort. */
+  revoke(session: Session): Promise<void>
   /** Wakes who waits for another replica. */
   changed(id: string): void
   /** Waits until none is under way, whether a request waits for it or not, `ms` at most. */
@@ -62,6 +64,15 @@ export function createRefresh(options: {
     'Time that a request or renewal waited for a refresh.',
   )
   const flights = new Map<string, Flight>()
+
+  const revoke: Refresh['revoke'] = async ({ tokens }) => {
+    if (tokens.refreshToken === undefined) return
+    try {
+      await provider.revoke(tokens.refreshToken)
+    } catch (err) {
+      logger.warn({ err }, 'the refresh token could not be revoked')
+    }
+  }
 
   const begun = (session: Session, isDue: (session: Session) => boolean): Flight => {
     const { id } = session
@@ -151,11 +162,7 @@ export function createRefresh(options: {
           }),
         )
       },
-      revoke({ session: { tokens } }) {
-        if (tokens.refreshToken === undefined) return
-        const revocation = provider.revoke(tokens.refreshToken)
-        revocation.catch(err => logger.warn({ err }, 'the refresh token could not be revoked'))
-      },
+      revoke: ({ session }) => void revoke(session),
       end({ why }) {
         const reason = why === 'grant' ? 'ended' : 'revoked'
         logger.info({ why }, 'session ended at its refresh')
@@ -190,6 +197,7 @@ export function createRefresh(options: {
       }
       return within(flight.result, clock).finally(waits.startTimer())
     },
+    revoke,
     changed: id => flights.get(id)?.send({ type: 'changed' }),
     async drain(ms) {
       const { promise: late, resolve } = Promise.withResolvers<void>()

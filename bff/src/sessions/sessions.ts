@@ -185,15 +185,6 @@ export function createSessions(options: SessionsOptions): Sessions {
     if (reason === 'ended') await store.settle()
   }
 
-  const revoke: Sessions['revoke'] = async ({ tokens }) => {
-    if (tokens.refreshToken === undefined) return
-    try {
-      await provider.revoke(tokens.refreshToken)
-    } catch (err) {
-      logger.warn({ err }, 'the refresh token could not be revoked')
-    }
-  }
-
   const lookUp = async (identity: Identity): Promise<Lookup> => {
     lookups.inc()
     const opened = openRecord(await store.find(identity.id), identity, keys)
@@ -206,7 +197,7 @@ export function createSessions(options: SessionsOptions): Sessions {
     if (isOver === false) return opened
     await end(session, isOver)
     // The provider's own session would otherwise log the person in again without a question.
-    void revoke(session)
+    void refresh.revoke(session)
     return { over: isOver }
   }
 
@@ -309,7 +300,7 @@ export function createSessions(options: SessionsOptions): Sessions {
     endOthers: ({ id, person }) => register.endOthers(id, person),
     areOf: register.areOf,
     endBy: group => register.endAll(group, 'revoked'),
-    revoke,
+    revoke: refresh.revoke,
     onEnd: listener => void endListeners.push(listener),
     onChange: listener => void changeListeners.push(listener),
     isHearing,
