@@ -1,6 +1,6 @@
 import { utimesSync, writeFileSync } from 'node:fs'
 import { eventually, testLogger } from '@banking/testkit'
-import { exportJWK, generateKeyPair } from 'jose'
+import { exportJWK, exportSPKI, generateKeyPair, type JWTPayload, SignJWT, UnsecuredJWT } from 'jose'
 import t, { type Test } from 'tap'
 import { upstreamDefaults } from '../src/config/options.ts'
 import { readClientAuthentication } from '../src/provider/client-authentication.ts'
@@ -161,6 +161,48 @@ t.test('takes ID tokens of each algorithm that is configured, and of no other', 
   await logsIn(t, both)
   await both.provider.rotateKey('RS256')
   await logsIn(t, both, 'a provider can be moved from one to another')
+})
+
+t.test('takes no algorithm for the provider announcing it, nor for having a key of it', async t => {
+  const each = await edge(t)
+  const { provider } = each
+  const rsa = await generateKeyPair('RS256', { extractable: true })
+  const rsaJwk = { ...(await exportJWK(rsa.publicKey)), kid: 'rsa' }
+  const pem = await exportSPKI(provider.publicKey())
+  const jwk = await exportJWK(provider.publicKey())
+  provider.hooks.discovery = document => ({
+    ...document,
+    id_token_signing_alg_values_supported: ['none', 'HS256', 'RS256', 'ES256'],
+  })
+  provider.hooks.jwks = keys => [...keys, rsaJwk, { kty: 'oct', kid: 'shared', k: 'AAAA'.repeat(16) }]
+  const signed = (alg: string, kid: string, key: CryptoKey | Uint8Array) => (claims: JWTPayload) =>
+    new SignJWT(claims).setProtectedHeader({ alg, kid }).sign(key)
+  const bytes = (text: string) => new TextEncoder().encode(text)
+  const der = Buffer.from(pem.replace(/-----.*-----|\n/g, ''), 'base64')
+  const wrong: Record<string, (claims: JWTPayload) => string | Promise<string>> = {
+    none: claims => new UnsecuredJWT(claims).encode(),
+    'none with the name of a key': claims => {
+      const header = Buffer.from(JSON.stringify({ alg: 'none', kid: provider.kid() })).toString('base64url')
+      return `${header}.${new UnsecuredJWT(claims).encode().split('.')[1]}.`
+    },
+    'HS256 by the public key as PEM': signed('HS256', provider.kid(), bytes(pem)),
+    'HS256 by the public key as DER': signed('HS256', provider.kid(), der),
+    'HS256 by the public key as JWK': signed('HS256', provider.kid(), bytes(JSON.stringify(jwk))),
+    'HS256 by a key that is published': signed('HS256', 'shared', Buffer.from('AAAA'.repeat(16), 'base64url')),
+    RS256: signed('RS256', 'rsa', rsa.privateKey),
+  }
+  for (const [name, sign] of Object.entries(wrong)) {
+    provider.hooks.sign = async claims => sign(claims)
+    const person = each.browser()
+    t.equal((await person.comeBack(await person.start())).statusCode, 400, name)
+    t.equal(person.cookie(), undefined, name)
+  }
+  t.equal(provider.calls['jwks'], undefined, 'none of them is worth a look at the keys')
+  delete provider.hooks.sign
+  const person = await logsIn(t, each)
+  provider.hooks.sign = async claims => new UnsecuredJWT(claims).encode()
+  each.advance(6 * minute)
+  t.not((await person.fetch('/api/payments/accounts')).statusCode, 200, 'refreshed')
 })
 
 t.test('proves itself by an RSA key where the provider knows nothing better', async t => {

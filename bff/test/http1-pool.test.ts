@@ -139,6 +139,8 @@ const bad: Record<string, string> = {
   'a chunk longer than it said': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhello\r\n0\r\n\r\n',
   'a chunk that ends with LF': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\n0\r\n\r\n',
   'a trailer that is none': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX T: 1\r\n\r\n',
+  'a trailer that is too large': `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-T: ${'x'.repeat(20_000)}\r\n\r\n`,
+  'trailers that are too large together': `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n${'X-T: 0123456789\r\n'.repeat(1_200)}\r\n`,
   'a head without an end': `HTTP/1.1 200 OK\r\nX-A: ${'x'.repeat(20_000)}`,
   'a head that is too large': `HTTP/1.1 200 OK\r\nX-A: ${'x'.repeat(20_000)}\r\n\r\n`,
   'an end in the head': 'HTTP/1.1 200 OK\r\nContent-Le',

@@ -378,6 +378,7 @@ export async function testProvider(
     },
     start: () => listen(port),
     privateKey: () => privateKey,
+    publicKey: () => publicKey,
     kid: () => kid,
   }
 }
