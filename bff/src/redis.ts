@@ -1,7 +1,7 @@
 import { problem } from '@banking/contracts'
 import type { Logger, Metrics } from '@banking/telemetry'
 import { RESP_TYPES } from 'redis'
-import { type Client, keepConnection, type Target, targetOf, within } from './redis/connection.ts'
+import { type Client, keepConnection, serverOf, type Target, targetOf, within } from './redis/connection.ts'
 import { type SentinelConfig, type Sentinels, watchSentinels } from './redis/sentinel.ts'
 import { type Tracking, type TrackingListener, trackKeys } from './redis/tracking.ts'
 
@@ -26,7 +26,8 @@ export type Redis = {
   /**
    * Tells every change of a key that begins with `prefix`, by Redis itself.
    *
-   * @returns whether what the listener remembers may be used now: every change up to 600 ms ago has been told
+   * @returns whether what the listener remembers may be used now: every change up to 600 ms ago has been told, by the
+   * server that commands go to
    */
   track(prefix: string, listener: TrackingListener): () => boolean
   check(): Promise<void>
@@ -78,10 +79,12 @@ export function connectRedis(options: RedisConfig & { logger: Logger; metrics: M
     }
   }
   /** Sentinel's clients are asked to see for themselves: it may name a master that has just been replaced. */
-  const prepare = async (client: Client): Promise<void> => {
-    if (sentinels === undefined) return void (await client.ping())
-    const [role] = (await client.sendCommand(['ROLE'])) as unknown as unknown[]
-    if (String(role) !== 'master') throw new Error(`sentinel named a server that is a ${String(role)}`)
+  const prepare = async (client: Client): Promise<string> => {
+    if (sentinels !== undefined) {
+      const [role] = (await client.sendCommand(['ROLE'])) as unknown as unknown[]
+      if (String(role) !== 'master') throw new Error(`sentinel named a server that is a ${String(role)}`)
+    }
+    return serverOf(client)
   }
 
   const commands = keepConnection({
@@ -94,7 +97,7 @@ export function connectRedis(options: RedisConfig & { logger: Logger; metrics: M
     onReady(_client, target) {
       logger.info({ host: target.host, port: target.port }, 'connected to redis')
       // One must not read from one server and hear of the changes of another.
-      for (const tracking of trackings) tracking.follow(target)
+      for (const tracking of trackings) tracking.join()
     },
     onAway: err => logger.error({ err }, 'no connection to redis'),
   })
@@ -173,6 +176,7 @@ export function connectRedis(options: RedisConfig & { logger: Logger; metrics: M
         find,
         prefix,
         listener,
+        commandsAt: () => commands.server,
         onLost(err) {
           losses.inc()
           logger.warn({ err }, 'not told of changes by redis: nothing is cached')

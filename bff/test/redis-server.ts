@@ -78,6 +78,19 @@ export async function redisServer(
   return { host: '127.0.0.1', port, url, process: server, ask, kill }
 }
 
+const clientOf = async (server: RedisServer, isMeant: (line: string) => boolean): Promise<string> => {
+  const lines = String(await server.ask('CLIENT', 'LIST')).split('\n')
+  return /\bid=(\d+)/.exec(lines.find(isMeant) ?? '')?.[1] ?? 'none'
+}
+const isTold = (line: string): boolean => /flags=\S*t/.test(line)
+
+/** The id of the connection that is told of changes, or `none`. */
+export const trackingClient = (server: RedisServer): Promise<string> => clientOf(server, isTold)
+
+/** The id of the connection that commands go through, or `none`. */
+export const commandClient = (server: RedisServer): Promise<string> =>
+  clientOf(server, line => line.includes('name=bff') && !isTold(line))
+
 /** A master, a replica and three sentinels that let only those in who know the passwords. */
 export async function sentinelCluster(t: Test) {
   const [password, sentinelPassword] = ['of-the-data', 'of-the-sentinels']

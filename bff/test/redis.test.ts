@@ -1,16 +1,9 @@
 import { eventually, testProxy } from '@banking/testkit'
 import t from 'tap'
-import { type RedisServer, redisServer } from './redis-server.ts'
+import { commandClient, type RedisServer, redisServer, trackingClient } from './redis-server.ts'
 import { answers, tracked } from './tracked.ts'
 
 t.jobs = 1
-
-/** The id of the connection that is told of changes. */
-async function trackingClient(server: RedisServer): Promise<string> {
-  const list = String(await server.ask('CLIENT', 'LIST'))
-  const line = list.split('\n').find(text => /flags=\S*t/.test(text))
-  return /\bid=(\d+)/.exec(line ?? '')?.[1] ?? 'none'
-}
 
 const clients = async (server: RedisServer): Promise<number> =>
   String(await server.ask('CLIENT', 'LIST', 'TYPE', 'normal'))
@@ -97,6 +90,48 @@ t.test('a network that swallows everything is lost within a second; no connectio
   await next('key s:{1}')
   // One for commands, one that is told, and the one that counts.
   await eventually(async () => (await clients(server)) <= 3)
+})
+
+t.test('nothing is current while commands go to another server than changes come from', async t => {
+  const [old, young] = [await redisServer(t), await redisServer(t)]
+  for (const [server, name] of [
+    [old, 'old'],
+    [young, 'young'],
+  ] as const)
+    await server.ask('SET', 'name', name)
+  // An address behind which another server takes over.
+  const link = await testProxy(t, old)
+  const { redis, next, told, isCurrent } = await tracked(t, { url: `redis://127.0.0.1:${link.port}` })
+  await answers(redis)
+  link.lead(young)
+  await old.ask('CLIENT', 'KILL', 'ID', await trackingClient(old))
+  await next('lost')
+  await eventually(async () => (await trackingClient(young)) !== 'none')
+  for (let asked = 0; asked < 20; asked++) {
+    t.equal(String(await redis.run('GET', 'name')), 'old')
+    t.equal(isCurrent(), false)
+    await new Promise(resolve => setTimeout(resolve, 20))
+  }
+  t.notOk(told.includes('ready'))
+  await old.kill()
+  await next('ready')
+  t.equal(String(await redis.run('GET', 'name')), 'young')
+  await young.ask('SET', 's:{1}', 'one')
+  await next('key s:{1}')
+})
+
+t.test('nothing is current either when commands are the first to reach the other server', async t => {
+  const [old, young] = [await redisServer(t), await redisServer(t)]
+  const link = await testProxy(t, old)
+  const { redis, next, isCurrent } = await tracked(t, { url: `redis://127.0.0.1:${link.port}` })
+  await answers(redis)
+  link.lead(young)
+  await old.ask('CLIENT', 'KILL', 'ID', await commandClient(old))
+  await next('lost')
+  t.equal(isCurrent(), false)
+  await next('ready')
+  await young.ask('SET', 's:{1}', 'one')
+  await next('key s:{1}')
 })
 
 t.test('what is remembered may not be used once this process was paused, before any timer has run', async t => {

@@ -1,9 +1,10 @@
 import { createMetrics } from '@banking/telemetry'
-import { eventually, testLogger } from '@banking/testkit'
+import { eventually, testLogger, testProxy } from '@banking/testkit'
 import t, { type Test } from 'tap'
 import { connectRedis } from '../src/redis.ts'
+import { identityOf } from '../src/sessions/seal.ts'
 import { edge } from './edge.ts'
-import { type RedisServer, redisServer, sentinelCluster } from './redis-server.ts'
+import { type RedisServer, redisServer, sentinelCluster, trackingClient } from './redis-server.ts'
 import { answers, tracked } from './tracked.ts'
 
 t.jobs = 1
@@ -72,6 +73,33 @@ t.test('takes no replica for the master, whatever Sentinel says', async t => {
   await t.rejects(redis.run('GET', 's:{1}'), { code: 'sessions_unavailable' })
   await replica.ask('REPLICAOF', 'NO', 'ONE')
   await answers(redis)
+})
+
+t.test('a session that the new master has deleted is not remembered from the old one', async t => {
+  const [old, young] = [await redisServer(t), await redisServer(t)]
+  await young.ask('REPLICAOF', old.host, String(old.port))
+  const link = await testProxy(t, old)
+  const { browser, redis } = await edge(t, { redisUrl: `redis://127.0.0.1:${link.port}` })
+  await answers(redis)
+  const alice = browser()
+  await alice.login()
+  const key = `s:{${identityOf(alice.cookie())?.id}}`
+  await eventually(async () => (await young.ask('EXISTS', key)) === 1)
+  await young.ask('REPLICAOF', 'NO', 'ONE')
+  // The connection that hears of changes is the first to reach the new master, commands go on to the old one.
+  link.lead(young)
+  await old.ask('CLIENT', 'KILL', 'ID', await trackingClient(old))
+  await eventually(async () => (await trackingClient(young)) !== 'none')
+  await young.ask('DEL', key)
+  await new Promise(resolve => setTimeout(resolve, 100))
+  t.equal((await alice.fetch('/oauth2/userinfo')).statusCode, 200, 'as the old master has it')
+  await old.kill()
+  let last = 503
+  while (last === 503) {
+    await new Promise(resolve => setTimeout(resolve, 20))
+    last = (await alice.fetch('/oauth2/userinfo')).statusCode
+  }
+  t.equal(last, 401)
 })
 
 const cluster = await sentinelCluster(t)

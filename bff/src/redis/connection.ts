@@ -23,6 +23,13 @@ export function targetOf(url: string): Target {
   }
 }
 
+/** The name that a server gave itself as it started: behind one address there may be another by now. */
+export async function serverOf(client: Client): Promise<string> {
+  const name = /^run_id:(\w+)/m.exec(String(await client.sendCommand(['INFO', 'server'])))?.[1]
+  if (name === undefined) throw new Error('redis does not tell its run_id')
+  return name
+}
+
 /** The work's result, or an error after `ms`. The work itself is not stopped. */
 export async function within<T>(ms: number, work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
@@ -58,6 +65,8 @@ export type Client = ReturnType<typeof newClient>
 export type Connection = {
   /** Undefined while there is none. */
   readonly client: Client | undefined
+  /** What `prepare` called the process at the other end. */
+  readonly server: string | undefined
   /** Gives the present connection up; another is opened where `find` leads then. */
   drop(cause: Error): void
   /** Gives the present connection up if it leads to another server than this. */
@@ -76,14 +85,15 @@ const steady = 1_000
 export function keepConnection(options: {
   find(): Promise<Target>
   settings?: Settings
-  /** What a connection needs before it is of use; when it rejects, the connection is given up. */
-  prepare?(client: Client): Promise<void>
+  /** What a connection needs before it is of use, and the server's name; when it rejects, the connection is given up. */
+  prepare?(client: Client): Promise<string>
   onReady?(client: Client, target: Target): void
   /** Called at once, and once per outage: at its begin, also when there never was a connection. */
   onAway?(cause: Error): void
 }): Connection {
   let client: Client | undefined
   let target: Target | undefined
+  let server: string | undefined
   let tries = 0
   let readyAt = 0
   let isAway = false
@@ -102,7 +112,7 @@ export function keepConnection(options: {
       clearTimeout(limit)
       clearInterval(beat)
       if (client !== undefined && performance.now() - readyAt >= steady) tries = 0
-      client = target = undefined
+      client = target = server = undefined
       opened?.destroy()
       if (closed) return
       if (!isAway) options.onAway?.(cause)
@@ -116,7 +126,7 @@ export function keepConnection(options: {
       opened = newClient(found, options.settings ?? {})
       opened.on('error', lost)
       await opened.connect()
-      if (!isLost) await options.prepare?.(opened)
+      const name = isLost ? undefined : await options.prepare?.(opened)
       // Given up while its socket was being opened: node-redis knows that socket only now.
       if (isLost) return opened.destroy()
       clearTimeout(limit)
@@ -124,9 +134,10 @@ export function keepConnection(options: {
       readyAt = performance.now()
       client = opened
       target = found
-      options.onReady?.(opened, found)
+      server = name
       // Not node-redis's own pings: when too many commands wait for one more, it takes that for an error of the connection.
       beat = setInterval(client => client.ping().catch(() => undefined), silence / 3, opened)
+      options.onReady?.(opened, found)
     }
     prepared().catch(lost)
   }
@@ -135,6 +146,9 @@ export function keepConnection(options: {
   return {
     get client() {
       return client
+    },
+    get server() {
+      return server
     },
     drop: cause => lose(cause),
     follow({ host, port }) {

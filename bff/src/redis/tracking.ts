@@ -1,4 +1,4 @@
-import { type Client, type Connection, keepConnection, type Target } from './connection.ts'
+import { type Client, type Connection, keepConnection, serverOf, type Target } from './connection.ts'
 
 /** What a local cache must hear. */
 export type TrackingListener = {
@@ -11,10 +11,16 @@ export type TrackingListener = {
 }
 
 export type Tracking = Pick<Connection, 'follow' | 'close'> & {
-  /** Whether every change up to 600 ms ago has been told. Asks the clock: right also when this process was paused. */
+  /**
+   * Whether every change up to 600 ms ago has been told, of the server that commands go to. Asks the clock: right also
+   * when this process was paused.
+   */
   isCurrent(): boolean
+  /** Commands have a connection now. Changes are of use only if they come from the same server. */
+  join(): void
 }
 
+const elsewhere = 'commands go to another server'
 /** ms between two pings. */
 const pingEvery = 200
 /** ms that a local cache may be behind. */
@@ -28,9 +34,13 @@ export function trackKeys(options: {
   find(): Promise<Target>
   prefix: string
   listener: TrackingListener
+  /** The server that commands go to, if there is one. */
+  commandsAt(): string | undefined
   onLost(cause: Error): void
 }): Tracking {
   const { listener } = options
+  /** Whether commands have been seen to go to the server that tells. */
+  let isJoined = false
   /** When the last ping that was answered had been sent. */
   let knownAt = Number.NEGATIVE_INFINITY
   let pings: NodeJS.Timeout | undefined
@@ -49,6 +59,7 @@ export function trackKeys(options: {
     deadline = setTimeout(late, knownAt + patience - performance.now())
   }
   const forget = (): void => {
+    isJoined = false
     knownAt = Number.NEGATIVE_INFINITY
     clearInterval(pings)
     clearTimeout(deadline)
@@ -64,25 +75,39 @@ export function trackKeys(options: {
         if (key !== null) return listener.invalidated(String(key))
         // FLUSHALL names no key.
         listener.lost()
-        listener.ready()
+        if (isJoined) listener.ready()
       })
       // node-redis has switched the plain mode on, and from that one Redis lets nobody change to broadcasting.
       await client.sendCommand(['CLIENT', 'TRACKING', 'OFF'])
       await client.sendCommand(['CLIENT', 'TRACKING', 'ON', 'BCAST', 'PREFIX', options.prefix])
+      const server = await serverOf(client)
+      // Looked for again until both lead to one: the address that was found may be the old one, or that of commands.
+      if ((options.commandsAt() ?? server) !== server) throw new Error(elsewhere)
+      return server
     },
     onReady(client) {
       knownAt = performance.now()
       expect()
       pings = setInterval(() => ping(client).catch(connection.drop), pingEvery)
-      listener.ready()
+      join()
     },
     onAway(cause) {
       forget()
       options.onLost(cause)
     },
   })
+  const join = (): void => {
+    const server = options.commandsAt()
+    if (server === undefined || connection.server === undefined) return
+    if (connection.server !== server) connection.drop(new Error(elsewhere))
+    else if (!isJoined) {
+      isJoined = true
+      listener.ready()
+    }
+  }
   return {
-    isCurrent: () => performance.now() - knownAt < patience,
+    isCurrent: () => isJoined && performance.now() - knownAt < patience,
+    join,
     follow: connection.follow,
     close() {
       connection.close()

@@ -1,4 +1,5 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { Transform } from 'node:stream'
 import type { Test } from 'tap'
 
 export type Proxy = {
@@ -12,20 +13,34 @@ export type Proxy = {
   stall(): void
   /** Lets everything through again; what was held back is delivered. */
   mend(): Promise<void>
+  /** Leads new connections to another server; those that are open stay where they are. */
+  lead(target: { host: string; port: number }): void
+  /** From now on an answer takes so many ms, and the one after it as many more, as from an overloaded part. */
+  slow(ms: number): void
 }
 
 /** A TCP proxy in front of a real part, so that a test can take the part away without touching it. */
 export async function testProxy(t: Test, target: { host: string; port: number }): Promise<Proxy> {
   const sockets = new Set<Socket>()
   let stalled = false
+  let leadsTo = target
+  let late = 0
+  const lateness = () =>
+    new Transform({
+      transform(chunk, _encoding, done) {
+        if (late === 0) done(null, chunk)
+        else setTimeout(done, late, null, chunk)
+      },
+    })
   const server = createServer(client => {
-    const upstream = connect(target)
+    const upstream = connect(leadsTo)
     for (const [from, to] of [
       [client, upstream],
       [upstream, client],
     ] as const) {
       sockets.add(from)
-      from.pipe(to)
+      if (from === client) from.pipe(to)
+      else from.pipe(lateness()).pipe(to)
       from.on('error', () => to.destroy())
       from.on('close', () => {
         sockets.delete(from)
@@ -57,6 +72,12 @@ export async function testProxy(t: Test, target: { host: string; port: number })
       stalled = false
       for (const socket of sockets) socket.resume()
       if (!server.listening) await listen(port)
+    },
+    lead: next => {
+      leadsTo = next
+    },
+    slow: ms => {
+      late = ms
     },
   }
 }
