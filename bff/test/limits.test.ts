@@ -297,8 +297,10 @@ t.test('all sessions that one person may have cannot fill a service’s connecti
 
 t.test('takes only so many connections of one address, and of all', async t => {
   const { port, metrics } = await serving(t, { addressConnections: 5, connections: 8 })
+  const sockets: Socket[] = []
   const dial = async (localAddress: string): Promise<boolean> => {
     const socket = connect({ port, host: '127.0.0.1', localAddress })
+    sockets.push(socket)
     t.teardown(() => socket.destroy())
     socket.on('error', () => undefined)
     socket.write('GET /oauth2/jwks HTTP/1.1\r\nhost: a\r\n\r\n')
@@ -315,4 +317,7 @@ t.test('takes only so many connections of one address, and of all', async t => {
   const written = await metrics.text()
   t.match(written, 'http_connections_cut_total{reason="too_many_of_one",app="bff"} 2')
   t.match(written, /http_connections_cut_total\{reason="too_many",app="bff"\} [1-9]/)
+  for (const socket of sockets) socket.destroy()
+  await eventually(async () => /^http_connections\{app="bff"\} 0$/m.test(await metrics.text()))
+  t.equal(await of('127.0.0.2', 7), 5, 'what was closed makes room')
 })

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
+import { mock } from 'node:test'
 import { createMetrics } from '@banking/telemetry'
 import t, { type Test } from 'tap'
 import { guardConnections } from '../src/connections.ts'
@@ -37,6 +38,10 @@ async function guarded(t: Test, handle: (response: ServerResponse, server: Serve
       socket.on('error', () => undefined)
       socket.write(data)
       return socket
+    },
+    /** So much time passes without a look. */
+    wait(ms: number) {
+      time += ms
     },
     /** So much time passes, with a look every five seconds. */
     pass(ms: number) {
@@ -108,6 +113,33 @@ t.test('lets a client read as slowly as it likes, while it reads', async t => {
   t.ok(received > size, 'all of it arrives, in more than five minutes')
 })
 
+t.test('lets a client read for which ever more is waiting', async t => {
+  let response: ServerResponse | undefined
+  const { speak, pass } = await guarded(t, one => {
+    response = one
+    one.flushHeaders()
+  })
+  const socket = speak(get)
+  const closed = once(socket, 'close').then(() => 'closed')
+  let received = 0
+  socket.on('data', chunk => {
+    received += chunk.length
+  })
+  while (response === undefined || received === 0) await turn()
+  // Each time it has taken everything, and each time it lags behind by more than the last.
+  for (let n = 1; n <= 10; n++) {
+    const before = received
+    socket.pause()
+    response.write(Buffer.alloc(n * 4 * 1024 * 1024))
+    await turn()
+    pass(5 * seconds)
+    socket.resume()
+    while (received < before + n * 4 * 1024 * 1024)
+      if ((await Promise.race([turn(), closed])) === 'closed') return t.fail(`cut after ${received} bytes`)
+  }
+  t.pass()
+})
+
 t.test('leaves a quiet stream alone', async t => {
   let isClosed = false
   const { speak, pass } = await guarded(t, response => {
@@ -156,4 +188,50 @@ t.test('takes a body that comes slowly but steadily, and one that waits for us',
   await turn()
   busy.pass(60 * seconds)
   t.equal(busy.refused.length, 0, 'nobody read it: that is not the client’s fault')
+})
+
+t.test('gives every body its ten seconds, also on a connection that was there before', async t => {
+  const { speak, pass, wait, refused, server } = await guarded(t, response => response.req.resume())
+  const connected = once(server, 'connection')
+  const socket = speak('')
+  await connected
+  pass(5 * seconds)
+  wait(5 * seconds)
+  socket.write('POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\nx')
+  await once(server, 'request')
+  await turn()
+  pass(5 * seconds)
+  t.equal(refused.length, 0)
+  pass(5 * seconds)
+  t.equal(refused.length, 1)
+})
+
+t.test('an answer may take as long as it likes, and is not cut for a body that is not needed', async t => {
+  const late = await guarded(t, () => undefined)
+  late.speak(get)
+  await once(late.server, 'request')
+  late.pass(600 * seconds)
+  t.equal(late.refused.length, 0, 'the request came whole')
+
+  const early = await guarded(t, response => {
+    response.req.resume()
+    response.writeHead(200)
+    response.write('begun')
+  })
+  const socket = early.speak('POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\nx')
+  await once(socket, 'data')
+  early.pass(600 * seconds)
+  t.equal(early.refused.length, 0, 'no refusal is written into an answer')
+})
+
+t.test('looks at its connections by itself', async t => {
+  mock.timers.enable({ apis: ['setInterval'] })
+  t.teardown(() => mock.timers.reset())
+  const { speak, wait, refused, server } = await guarded(t, response => response.req.resume())
+  speak('POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\nx')
+  await once(server, 'request')
+  await turn()
+  wait(10 * seconds)
+  mock.timers.tick(5 * seconds)
+  t.equal(refused.length, 1)
 })
