@@ -1,11 +1,14 @@
 import { once } from 'node:events'
 import { request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import { type AddressInfo, connect } from 'node:net'
 import { buffer, text } from 'node:stream/consumers'
+import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { eventually } from '@banking/testkit'
 import t, { type Test } from 'tap'
 import { upstreamDefaults } from '../src/config/options.ts'
 import type { Upstream } from '../src/proxy/upstreams.ts'
+import { selfSigned } from './certificate.ts'
 import { type Browser, edge, origin, testUpstream } from './edge.ts'
 
 const minute = 60_000
@@ -854,6 +857,38 @@ t.test('says 504 when the head does not come, 503 when nobody is there, 502 when
 
   const garbage = await serving(t, request => void request.socket.end('SMTP READY\r\n\r\n'))
   t.equal((await whole(ask(garbage, '/api/payments').send())).status, 502)
+})
+
+t.test('speaks TLS to a service whose certificate is vouched for, and to nobody in its place', async t => {
+  const certificate = selfSigned()
+  const before = getCACertificates('default')
+  setDefaultCACertificates([...before, certificate.cert])
+  t.teardown(() => setDefaultCACertificates(before))
+  const server = createTlsServer(certificate, (request, response) => {
+    request.resume().on('end', () => response.end(`by TLS at ${request.headers.host}`))
+  })
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  const { port } = server.address() as AddressInfo
+  const upload = { method: 'POST', headers: { origin }, payload: Buffer.alloc(100_000) } as const
+  const stream = { headers: { accept: 'text/event-stream' } }
+  for (const [host, status] of [
+    ['localhost', 200],
+    // Its certificate names another.
+    ['127.0.0.1', 502],
+  ] as const) {
+    const { browser } = await edge(t, { upstreams: { payment: `https://${host}:${port}` } })
+    const person = browser()
+    await person.login()
+    for (const more of [{}, upload, stream]) {
+      const answer = await person.fetch('/api/payments', more)
+      t.equal(answer.statusCode, status, `${host} ${JSON.stringify(Object.keys(more))}`)
+      if (status === 200) t.equal(answer.body, `by TLS at localhost:${port}`)
+    }
+  }
 })
 
 t.test('an answer that breaks off breaks off for the client too', async t => {
