@@ -33,15 +33,28 @@ export function formatDay(at: string | number): string {
 }
 
 const minute = 60_000
+const hour = 60 * minute
+/** ms by which an hour may be missed to be called about that hour. */
+const about = 5 * minute
 const units = new Intl.RelativeTimeFormat('en', { numeric: 'auto' })
 
-/** `just now`, `5 minutes ago`, `in 7 hours`; rounded towards now, so that nothing is promised for longer. */
+/**
+ * `just now`, `5 minutes ago`, `in about 8 hours`, `in over 7 hours`, `tomorrow`: as people say it, and so that nothing
+ * is promised for longer than it lasts. Minutes and days are rounded towards now.
+ */
 export function formatDistance(at: string | number, now: number): string {
   const distance = new Date(at).getTime() - now
   const minutes = Math.trunc(distance / minute)
   if (minutes === 0) return distance > 0 ? 'in less than a minute' : 'just now'
   if (Math.abs(minutes) < 60) return units.format(minutes, 'minute')
-  const hours = Math.trunc(minutes / 60)
-  if (Math.abs(hours) < 24) return units.format(hours, 'hour')
-  return units.format(Math.trunc(hours / 24), 'day')
+  if (Math.abs(distance) >= 24 * hour) return units.format(Math.trunc(distance / (24 * hour)), 'day')
+  const length = lengthOf(Math.abs(distance))
+  return distance > 0 ? `in ${length}` : `${length} ago`
+}
+
+function lengthOf(ms: number): string {
+  const nearest = Math.round(ms / hour)
+  const isAbout = Math.abs(ms - nearest * hour) <= about
+  const hours = isAbout ? nearest : Math.floor(ms / hour)
+  return `${isAbout ? 'about' : 'over'} ${hours === 1 ? 'an hour' : `${hours} hours`}`
 }
