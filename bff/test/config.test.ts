@@ -113,12 +113,12 @@ t.test('the bank’s own set-up is such a file, and says the same as the rest of
     CLIENT_KEY_FILE: join(path, 'client.json'),
     SESSION_KEY_FILE: join(path, 'session.json'),
     REDIS_URL: 'redis://127.0.0.1:6379',
-    KAFKA_BROKERS: '127.0.0.1:9092',
+    KAFKA_BROKERS: 'kafka-1:9092,kafka-2:9092',
     ...Object.fromEntries(apps.map(({ name, port }) => [`UPSTREAM_${name.toUpperCase()}`, `http://127.0.0.1:${port}`])),
   })
   t.match(config.provider, { scope: 'openid', pushedRequests: 'required', idTokenAlgorithms: ['ES256'] })
   t.match(config.session, { idle: 900_000, absolute: 28_800_000 })
-  t.equal(config.events?.topic, topicOf('bff'))
+  t.same(config.events, { brokers: ['kafka-1:9092', 'kafka-2:9092'], topic: topicOf('bff') })
   for (const { name, prefix, token, audience, scope } of config.upstreams) {
     const { name: known, path: known_path } = app(name as 'payment')
     t.same([name, prefix, token, audience, scope], [known, known_path, 'exchange', audienceOf(known), scopeOf(known)])
@@ -490,6 +490,45 @@ t.test('puts the environment into values alone, and reads the type behind it', a
   )
   t.match(await problems(file, { CLIENT: 'x', PORT: '80a' }), ['edge.yaml:15:9 listen.port is not a whole number'])
   t.match(await problems(file, { CLIENT: 'x\ny' }), ['provider.clientId has line breaks'])
+})
+
+t.test('takes a list from one variable, with commas between', async t => {
+  const { read, problems } = await folder(t)
+  const file = smallest.concat(`events:
+  topic: edge
+  brokers: \${BROKERS}
+trustedProxies: \${PROXIES:-}
+listen:
+  port: \${PORT:-8080}
+`)
+  const config = await read(file, { BROKERS: 'kafka-1:9092, [::1]:9092 ,kafka-3:9092', PROXIES: '10.4.0.0/16' })
+  t.same(config.events?.brokers, ['kafka-1:9092', '[::1]:9092', 'kafka-3:9092'])
+  t.same(config.trustedProxies, ['10.4.0.0/16'])
+  t.same((await read(file, { BROKERS: 'kafka-1:9092' })).trustedProxies, [], 'empty is not set')
+
+  t.same(await problems(file, { BROKERS: 'kafka-1:9092,,kafka-2,kafka-3:9092', PROXIES: '10.4.0.0/16,*' }), [
+    'edge.yaml:16:12 events.brokers[1] is empty. A list has no empty places. Remove the comma.',
+    'edge.yaml:16:12 events.brokers[2] is not host:port. Nothing can be reached there. Write for example redis-1.internal:26379.',
+    'edge.yaml:17:17 trustedProxies[1] "*" is no address and no CIDR range. What a trusted proxy says of its clients is believed. write for example 10.4.0.0/16; names and wildcards are not taken.',
+  ])
+  t.same(await problems(file), [
+    `edge.yaml:16:12 events.brokers needs the environment variable BROKERS, which is not set. It has no default. Set BROKERS, or write \${BROKERS:-default}.`,
+  ])
+  const items = `${smallest}events:\n  topic: edge\n  brokers:\n    - \${BROKERS}\n`
+  t.same(await problems(items, { BROKERS: 'kafka-1:9092,kafka-2:9092' }), [
+    'edge.yaml:17:7 events.brokers[0] is several in one place. Each is an item of the list. Put each on a line of its own, with - before it; a variable that holds them all stands behind the name of the list, without -.',
+  ])
+  const notList = (list: string) => problems(`${smallest}events:\n  topic: edge\n  brokers: ${list}\n`)
+  t.same(
+    await notList('kafka-1:9092,kafka-2:9092'),
+    [
+      'edge.yaml:16:12 events.brokers is not a list. There may be several. Put each of them on a line of its own, with - before it.',
+    ],
+    'the file itself has one way to write a list',
+  )
+  t.match(await problems(smallest.replace(/upstreams:.*/s, `upstreams: \${ALL}\n`), { ALL: '/api,/b' }), [
+    'upstreams is not a list',
+  ])
 })
 
 t.test('takes JSON and plain HTTP on loopback, as development has it', async t => {

@@ -93,8 +93,12 @@ export function readDocument<T>(text: string, { file, folder, schema, env }: Set
       places.set(nameOf(path), (node?.range ?? value.range)[0])
     if (option.type === 'object') return readMap(value, option as unknown as TObject, path)
     if (option.type === 'array') return readList(value, option as unknown as TArray, path)
+    return attempt(path, () => readScalar(value, option))
+  }
+
+  function attempt<V>(path: Path, work: () => V): V | undefined {
     try {
-      return readScalar(value, option)
+      return work()
     } catch (error) {
       if (!(error instanceof Complaint)) throw error
       refuse(path, error)
@@ -161,17 +165,7 @@ export function readDocument<T>(text: string, { file, folder, schema, env }: Set
 
   function readList(node: Node | null | undefined, option: TArray, path: Path): unknown {
     if (isNothing(node)) return undefined
-    if (!isSeq(node)) {
-      refuse(
-        path,
-        new Complaint(
-          'is not a list',
-          'There may be several',
-          'Put each of them on a line of its own, with - before it',
-        ),
-      )
-      return undefined
-    }
+    if (!isSeq(node)) return attempt(path, () => readJoined(node, option.items as Option, path))
     if (node.items.length < ((option as Option).minItems ?? 0))
       refuse(
         path,
@@ -188,6 +182,26 @@ export function readDocument<T>(text: string, { file, folder, schema, env }: Set
         refuse([...path, at], new Complaint('is empty', 'A list has no empty places', 'Remove the line'))
       return value
     })
+  }
+
+  /** A list of which the environment has all, with commas between: `${NAME}` where the list would begin. */
+  function readJoined(node: Node | null | undefined, item: Option, path: Path): unknown {
+    const written = isScalar(node) && typeof node.value === 'string' && item.type !== 'object' ? node.value : ''
+    const { text, isReplaced } = substitute(written, env)
+    if (!isReplaced)
+      throw new Complaint(
+        'is not a list',
+        'There may be several',
+        'Put each of them on a line of its own, with - before it',
+      )
+    if (text === '') return undefined
+    return text.split(',').map((piece, at) =>
+      attempt([...path, at], () => {
+        const one = piece.trim()
+        if (one === '') throw new Complaint('is empty', 'A list has no empty places', 'Remove the comma')
+        return convert(one, one, item, true)
+      }),
+    )
   }
 
   function readScalar(node: Node | null | undefined, option: Option): unknown {

@@ -87,7 +87,7 @@ export function reference(): string {
 One file in YAML (JSON is a part of YAML), named by \`--config\` or \`CONFIG_FILE\`. \`pnpm edge --config edge.yaml --check\` says whether it is good and what it means; whatever is wrong stops the start with exit code 78
 and one line per problem: file, line, column, what, why, and what to write instead. There is no other source of settings, and none is changed while the edge runs, but the client's key or secret file is read again when it changes.
 
-- \`\${NAME}\` and \`\${NAME:-default}\` stand for variables of the environment, inside values only. An empty value counts as not set.
+- \`\${NAME}\` and \`\${NAME:-default}\` stand for variables of the environment, inside values only. An empty value counts as not set. Where a list of single values begins, one variable may hold all of them with commas between: \`brokers: \${KAFKA_BROKERS}\`.
 - A duration is a whole number and \`ms\`, \`s\`, \`m\`, \`h\` or \`d\`: \`15m\`. A size is one and \`B\`, \`KB\`, \`MB\` or \`GB\` (1 KB is 1024 bytes): \`1MB\`.
 - Relative paths begin at the folder of the configuration file.
 - Secrets are only ever in files. A secret file that every user of the machine can read or change stops the start; in Kubernetes mount it with \`defaultMode: 0440\`. Certificates of a private authority are given to Node.js by \`NODE_EXTRA_CA_CERTS\`.
@@ -149,7 +149,10 @@ function editorOption(option: Shown): Record<string, unknown> {
         Object.entries(properties ?? {}).map(([name, each]) => [name, editorOption(each)]),
       ),
     }
-  if (type === 'array') return { ...about, type, items: editorOption(items as Shown) }
+  if (type === 'array') {
+    const list = { type, items: editorOption(items as Shown) }
+    return items?.type === 'object' ? { ...about, ...list } : { ...about, anyOf: [list, placeholder] }
+  }
   const value = Object.fromEntries(
     Object.entries({ type, enum: choices, minimum, maximum, pattern }).filter(([, each]) => each !== undefined),
   )

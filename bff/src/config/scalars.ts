@@ -161,6 +161,12 @@ export const forms: Readonly<Record<Form, (text: string, bounds: Bounds, folder:
     return text
   },
   hostAndPort: text => {
+    if (text.includes(','))
+      throw new Complaint(
+        'is several in one place',
+        'Each is an item of the list',
+        'Put each on a line of its own, with - before it; a variable that holds them all stands behind the name of the list, without -',
+      )
     const port = Number(/^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})$/.exec(text)?.[1] ?? 0)
     if (port < 1 || port > 65_535)
       throw new Complaint(
