@@ -153,6 +153,29 @@ t.test('a lease that Redis has lost stops its owner, whose answer is never writt
   t.equal(String(await redis.run('HGET', `s:{${id}}`, 'v')), '2', 'one of the two calls was written')
 })
 
+t.test('a refresh token that was refused ends no session that another replica is at, or has refreshed', async t => {
+  const { provider, advance, person, redis } = await replicas(t)
+  const browsers = await person()
+  const id = idOf(browsers[0])
+  const meanwhile: (() => Promise<unknown>)[] = [
+    () => redis.run('SET', `l:{${id}}`, 'another', 'PX', '600'),
+    // Its sealed content stays: what came of the other's call is still to be renewed here.
+    () => redis.run('HINCRBY', `s:{${id}}`, 'v', '1'),
+  ]
+  for (const happens of meanwhile) {
+    advance(6 * minute)
+    provider.hooks.token = async (grant, honest) => {
+      if (grant !== 'refresh_token') return honest()
+      delete provider.hooks.token
+      await happens()
+      return { status: 400, body: { error: 'invalid_grant' } }
+    }
+    t.equal((await payments(browsers[0])).statusCode, 200)
+    t.equal(provider.hooks.token, undefined, 'it was asked')
+  }
+  t.equal(await redis.run('EXISTS', `s:{${id}}`), 1)
+})
+
 t.test('a sign-out on one replica wins over a refresh on another', async t => {
   const { provider, advance, person } = await replicas(t)
   provider.settings.rotate = true

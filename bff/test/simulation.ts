@@ -2,9 +2,10 @@ import { problem } from '@banking/contracts'
 import { createMetrics } from '@banking/telemetry'
 import { testLogger } from '@banking/testkit'
 import { ProviderError, type Tokens } from '../src/provider/oidc.ts'
+import type { SessionRecord } from '../src/sessions/record.ts'
 import type { Clock } from '../src/sessions/refresh.ts'
 import type { SealingKeys } from '../src/sessions/seal.ts'
-import type { EndReason, Found, Group, SessionStore } from '../src/sessions/session-store.ts'
+import type { EndReason, Fence, Found, Group, SessionStore } from '../src/sessions/session-store.ts'
 import { createSessions, type Sessions } from '../src/sessions/sessions.ts'
 
 /** What a world decides by: the next number of a tape, so that a run can be repeated and made smaller. */
@@ -16,6 +17,7 @@ const timeout = 250
 const silence = 600
 const unavailable = () => problem('sessions_unavailable')
 
+export type Rotation = 'none' | 'lenient' | 'strict'
 type Scheduled = { at: number; order: number; work: () => void }
 type Row = { version: number; sealed: Buffer; summary: Buffer; createdAt: number }
 type Call = { token: string; replica: string; fate: 'live' | 'dead' | 'over' }
@@ -29,16 +31,19 @@ export class World {
   /** Broken invariants. */
   readonly violations: string[] = []
   readonly calls: Call[] = []
-  isRotating = false
+  /** Whether a refresh token is good once; `strict`: and its second use ends all that came of it. */
+  rotation: Rotation = 'none'
   /** While it is calm, everything is answered at once and nothing gets lost. */
   isCalm = true
   readonly rows = new Map<string, Row>()
   readonly tombstones = new Map<string, number>()
   readonly replicas: Replica[] = []
+  /** What is in a record, of sessions whose cookies somebody has. */
+  open: (id: string, row: Row) => SessionRecord | undefined = () => undefined
   /** Ids that were deleted for good; none may come back by a write. */
   readonly #ended = new Map<string, EndReason>()
   readonly #idle = new Map<string, number>()
-  readonly #leases = new Map<string, { owner: string; until: number }>()
+  readonly #leases = new Map<string, { owner: string; until: number; replica: string }>()
   readonly #open = new Map<string, { version: number; count: number; owner: string; since: number }>()
   readonly #groups = new Map<string, string[]>()
   readonly #queue: Scheduled[] = []
@@ -91,9 +96,10 @@ export class World {
   redeem(token: string): Tokens | 'invalid_grant' {
     const grant = this.#grants.get(token)
     if (grant === undefined) return 'invalid_grant'
-    if (!this.isRotating) return { ...this.grant(grant.sub), refreshToken: token }
+    if (this.rotation === 'none') return { ...this.grant(grant.sub), refreshToken: token }
     if (grant.isUsed) {
-      for (const [name, { sub }] of this.#grants) if (sub === grant.sub) this.#grants.delete(name)
+      if (this.rotation === 'strict')
+        for (const [name, { sub }] of this.#grants) if (sub === grant.sub) this.#grants.delete(name)
       return 'invalid_grant'
     }
     grant.isUsed = true
@@ -132,7 +138,10 @@ export class World {
     return true
   }
 
-  end(id: string, reason: EndReason): boolean {
+  end(id: string, reason: EndReason, fence: Fence | undefined, replica: string): boolean {
+    const isOther = this.rows.get(id)?.version !== fence?.version || this.#lease(id)?.owner !== fence?.owner
+    if (fence !== undefined && isOther) return false
+    this.#mayEnd(id, reason, replica)
     const existed = this.rows.delete(id)
     for (const space of [this.#idle, this.#leases, this.#open]) space.delete(id)
     if (existed) this.#ended.set(id, reason)
@@ -140,7 +149,20 @@ export class World {
     return existed
   }
 
-  lease(id: string, owner: string, takeOver: boolean): Awaited<ReturnType<SessionStore['lease']>> {
+  /** Without a logout a session ends for a refresh token that was refused: then it must be this one, and nobody at it. */
+  #mayEnd(id: string, reason: EndReason, replica: string): void {
+    const row = this.rows.get(id)
+    const record = row && this.open(id, row)
+    if (row === undefined || record === undefined || reason !== 'ended') return
+    const { tokens, person } = record
+    if (this.buriedAt([{ sub: person.sub }, { sid: person.sid as string }]) >= row.createdAt) return
+    if (this.#grants.get(tokens.refreshToken as string)?.isUsed === false)
+      this.violations.push('a session ended although its refresh token is good')
+    if ((this.#lease(id)?.replica ?? replica) !== replica)
+      this.violations.push('a session ended while another replica refreshed it')
+  }
+
+  lease(id: string, owner: string, takeOver: boolean, replica: string): Awaited<ReturnType<SessionStore['lease']>> {
     const found = this.find(id)
     const row = this.rows.get(id)
     if (row === undefined || this.#lease(id) !== undefined) return { found, lease: 'held' }
@@ -149,7 +171,7 @@ export class World {
     const mayRun = isOpen && this.time < open.since + 12_000
     if (mayRun && open.count > 1) return { found, lease: 'spent' }
     if (isOpen && !takeOver) return { found, lease: 'abandoned' }
-    this.#leases.set(id, { owner, until: this.time + 3_000 })
+    this.#leases.set(id, { owner, until: this.time + 3_000, replica })
     this.#open.set(id, { version: row.version, count: mayRun ? 2 : 1, owner, since: this.time })
     return { found, lease: 'granted' }
   }
@@ -380,8 +402,8 @@ export class Replica {
       create: (id, content, { now }) => this.#ask(() => world.create(id, content, now)),
       replace: (id, version, sealed, owner) => this.#ask(() => world.replace(id, version, sealed, owner)),
       touch: () => this.#ask(() => true),
-      end: (id, reason) => this.#ask(() => world.end(id, reason)),
-      lease: (id, owner, takeOver) => this.#ask(() => world.lease(id, owner, takeOver)),
+      end: (id, reason, fence) => this.#ask(() => world.end(id, reason, fence, this.#name)),
+      lease: (id, owner, takeOver) => this.#ask(() => world.lease(id, owner, takeOver, this.#name)),
       renew: (id, owner) => this.#ask(() => world.renew(id, owner)),
       release: (id, owner) => this.#ask(() => world.release(id, owner)),
       enter: (group, id) => this.#ask(() => world.enter(group, id)),

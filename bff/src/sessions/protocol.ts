@@ -17,7 +17,6 @@ export type State<S> =
   | { at: 'waiting'; since: number; takeOver: boolean }
   | { at: 'checking'; since: number; renewedAt: number; known: Known<S> }
   | { at: 'calling'; since: number; renewedAt: number; known: Known<S> }
-  | { at: 'doubting'; since: number; known: Known<S> }
   | { at: 'writing'; since: number; known: Known<S>; refreshed: S }
   | { at: 'comparing'; since: number; known: Known<S>; refreshed: S }
   | { at: 'confirming'; since: number; refreshed: S }
@@ -37,6 +36,8 @@ export type Event<S, R> =
   | { type: 'refused'; isGrant: boolean; error: unknown }
   | { type: 'written'; isWritten: boolean }
   | { type: 'ended'; reason: R }
+  /** Not ended: it has changed or is gone, or somebody else holds the lease. */
+  | { type: 'kept' }
   /** The store did not answer a command: it may have happened, or happen yet. */
   | { type: 'unreachable'; error: unknown }
   /** The record was changed by somebody. */
@@ -55,7 +56,9 @@ export type Command<S, R> =
   | { do: 'write'; known: Known<S>; refreshed: S }
   /** Tells the provider that tokens are not needed: their session was logged out meanwhile. */
   | { do: 'revoke'; session: S }
-  | { do: 'end'; why: 'grant' | 'logout' }
+  | { do: 'end'; why: 'logout' }
+  /** Ends the session only at this version, and while the lease is ours. */
+  | { do: 'end'; why: 'grant'; version: number }
   /** One timer; a new one replaces it. */
   | { do: 'timer'; ms: number }
   | { do: 'answer'; answer: { session: S } | { over: R } | { error: unknown } | 'late' }
@@ -99,7 +102,7 @@ export function step<S, R>(state: State<S>, event: Event<S, R>, now: number): Ne
     case 'checking':
       if (event.type === 'unreachable') return done([{ do: 'release' }], { error: event.error })
       if (event.type !== 'checked') break
-      if (event.isBuried) return ending(state.since, 'logout')
+      if (event.isBuried) return ending(state.since, { do: 'end', why: 'logout' })
       if (isLost(state, now)) return wait(state.since, pollEvery, false, [{ do: 'release' }])
       return [
         { ...state, at: 'calling' },
@@ -116,15 +119,9 @@ export function step<S, R>(state: State<S>, event: Event<S, R>, now: number): Ne
       if (event.type === 'refreshed') return write({ ...state, at: 'writing', refreshed: event.session })
       if (event.type !== 'refused') break
       if (!event.isGrant) return done([{ do: 'release' }], { error: event.error })
-      return [{ at: 'doubting', since: state.since, known: state.known }, [{ do: 'look' }]]
-
-    case 'doubting':
-      // The refresh token is no longer good; perhaps because somebody else has used it, and then their result is ours.
-      if (event.type === 'unreachable') return done([{ do: 'release' }], { error: event.error })
-      if (event.type !== 'look') break
-      if ('over' in event.look) return done([], event.look)
-      if (event.look.version !== state.known.version) return done([{ do: 'release' }], event.look)
-      return ending(state.since, 'grant')
+      // No longer good; perhaps because somebody else has used it. Who has written what came of it, or may yet, is the store
+      // to decide as it ends the session: a look before would be old by then.
+      return ending(state.since, { do: 'end', why: 'grant', version: state.known.version })
 
     case 'writing':
       // Whether it was written is unknown: trying again at the same version is safe, and tokens in hand are kept.
@@ -151,11 +148,13 @@ export function step<S, R>(state: State<S>, event: Event<S, R>, now: number): Ne
       // A failover may have lost a deletion whose tombstone it kept.
       if (event.type === 'unreachable') return done([], { error: event.error })
       if (event.type !== 'checked') break
-      if (event.isBuried) return ending(state.since, 'logout', [{ do: 'revoke', session: state.refreshed }])
+      if (event.isBuried)
+        return ending(state.since, { do: 'end', why: 'logout' }, [{ do: 'revoke', session: state.refreshed }])
       return done([], { session: state.refreshed })
 
     case 'ending':
       if (event.type === 'unreachable') return done([{ do: 'release' }], { error: event.error })
+      if (event.type === 'kept') return wait(state.since, pollEvery, false, [{ do: 'release' }])
       if (event.type !== 'ended') break
       return done([], { over: event.reason })
   }
@@ -202,9 +201,9 @@ const retry = <S, R>(state: State<S> & { at: 'writing' }, now: number, error: un
     ? done([{ do: 'release' }], error === 'late' ? 'late' : { error })
     : [state, [{ do: 'timer', ms: retryAfter }]]
 
-const ending = <S, R>(since: number, why: 'grant' | 'logout', more: Command<S, R>[] = []): Next<S, R> => [
+const ending = <S, R>(since: number, end: Command<S, R> & { do: 'end' }, first: Command<S, R>[] = []): Next<S, R> => [
   { at: 'ending', since },
-  [...more, { do: 'end', why }],
+  [...first, end],
 ]
 
 const done = <S, R>(last: Command<S, R>[], answer: (Command<S, R> & { do: 'answer' })['answer']): Next<S, R> => [

@@ -163,10 +163,17 @@ export function createRefresh(options: {
         )
       },
       revoke: ({ session }) => void revoke(session),
-      end({ why }) {
+      end(command) {
+        const { why } = command
         const reason = why === 'grant' ? 'ended' : 'revoked'
-        logger.info({ why }, 'session ended at its refresh')
-        asking(register.endRecord(id, reason).then(() => ({ type: 'ended', reason })))
+        const fence = why === 'grant' ? { version: command.version, owner } : undefined
+        asking(
+          register.endRecord(id, reason, fence).then(isEnded => {
+            if (fence !== undefined && !isEnded) return { type: 'kept' }
+            logger.info({ why }, 'session ended at its refresh')
+            return { type: 'ended', reason }
+          }),
+        )
       },
       timer({ ms }) {
         stopTimer()

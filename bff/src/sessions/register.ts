@@ -1,7 +1,7 @@
 import type { Logger } from '@banking/telemetry'
 import { isCovered } from './protocol.ts'
 import { type SealingKeys, seal, unseal } from './seal.ts'
-import type { EndReason, Group, SessionStore } from './session-store.ts'
+import type { EndReason, Fence, Group, SessionStore } from './session-store.ts'
 
 /** What a person is shown of one of their sessions. Times are epoch ms. */
 export type SessionSummary = {
@@ -41,8 +41,8 @@ export type Register = {
   endOne(sub: string, id: string): Promise<boolean>
   /** Ends the person's sessions but this one and those it shares its session at the provider with. */
   endOthers(id: string, owner: Owner): Promise<number>
-  /** Ends one session where it lies, and nothing else. @returns whether there was one */
-  endRecord(id: string, reason: EndReason): Promise<boolean>
+  /** Ends one session where it lies, and nothing else. @returns whether there was one, and behind the fence if one is named */
+  endRecord(id: string, reason: EndReason, fence?: Fence): Promise<boolean>
   /** Whether a tombstone covers a session created then. */
   isBuried(owner: Owner, createdAt: number): Promise<boolean>
 }
@@ -85,10 +85,12 @@ export function createRegister(options: {
     })
   }
 
-  const endRecord: Register['endRecord'] = async (id, reason) => {
+  const endRecord: Register['endRecord'] = async (id, reason, fence) => {
     // Asked first and not waited for: whose it was is gone with the record, and who cannot say holds up no end.
     const owner = read(id).catch(() => undefined)
-    const existed = await store.end(id, reason)
+    const existed = await store.end(id, reason, fence)
+    // Who is fenced off knows nothing of what is there now.
+    if (fence !== undefined && !existed) return false
     onEnd(id, existed ? reason : undefined, existed ? await owner : undefined)
     return existed
   }

@@ -22,6 +22,9 @@ type StoredSession = {
 /** A session that is over leaves its reason for a while. */
 export type Found = StoredSession | { endedBy: EndReason } | undefined
 
+/** What must hold for a session to be ended by who only believes that it is over. */
+export type Fence = { version: number; owner: string }
+
 /** What sessions have in common: a session at the provider, or a person. */
 export type Group = { sid: string } | { sub: string }
 
@@ -46,8 +49,13 @@ export type SessionStore = {
   replace(id: string, version: number, sealed: Buffer, owner: string): Promise<boolean>
   /** Notes that a person did something. @returns false when the session is gone */
   touch(id: string, now: number, idle: number): Promise<boolean>
-  /** Deletes the session and everything that hangs on it. @returns whether there was one */
-  end(id: string, reason: EndReason): Promise<boolean>
+  /**
+   * Deletes the session and everything that hangs on it.
+   *
+   * @param fence deletes it only at this version, and while the lease is this owner's
+   * @returns whether it was deleted
+   */
+  end(id: string, reason: EndReason, fence?: Fence): Promise<boolean>
 
   /** Asks for the lease, and reads the session in the same step: it may have been refreshed meanwhile. */
   lease(id: string, owner: string, takeOver: boolean): Promise<{ found: Found; lease: LeaseOutcome }>
@@ -137,6 +145,7 @@ redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
 return 1`
 
 const endScript = `
+if ARGV[3] and (redis.call('HGET', KEYS[1], 'v') ~= ARGV[3] or redis.call('GET', KEYS[5]) ~= ARGV[4]) then return 0 end
 local existed = redis.call('DEL', KEYS[1])
 redis.call('DEL', KEYS[2], KEYS[3], KEYS[5], KEYS[6])
 if existed == 1 then redis.call('SET', KEYS[4], ARGV[1], 'PX', ARGV[2]) end
@@ -224,9 +233,10 @@ export function createSessionStore(redis: Redis, absolute: number): SessionStore
       return (await redis.script(touchScript, [record(id), idle(id)], [String(now), String(idleFor)])) === 1
     },
 
-    async end(id, reason) {
+    async end(id, reason, fence) {
       const keys = [record(id), idle(id), tokens(id), ended(id), lease(id), call(id)]
-      return (await redis.script(endScript, keys, [reason, String(afterlife)])) === 1
+      const condition = fence === undefined ? [] : [String(fence.version), fence.owner]
+      return (await redis.script(endScript, keys, [reason, String(afterlife), ...condition])) === 1
     },
 
     async lease(id, owner, takeOver) {

@@ -20,7 +20,7 @@ export type SessionStoreShape = {
   ): Promise<number>
   replace(id: string, version: number, sealed: Buffer, owner: string): Promise<boolean>
   touch(id: string, now: number, idle: number): Promise<boolean>
-  end(id: string, reason: EndReason): Promise<boolean>
+  end(id: string, reason: EndReason, fence?: { version: number; owner: string }): Promise<boolean>
   lease(id: string, owner: string, takeOver: boolean): Promise<{ found: Found | undefined; lease: LeaseOutcome }>
   renew(id: string, owner: string): Promise<boolean>
   release(id: string, owner: string): Promise<void>
@@ -259,6 +259,26 @@ export async function sessionStoreConformance(
     t.equal(await store.renew(id, 'owner'), false)
     t.equal(await store.replace(id, 1, sealed(), 'owner'), false)
     t.same(await store.lease(id, 'owner', false), { found: { endedBy: 'revoked' }, lease: 'held' })
+  })
+
+  await t.test('ends a session for its owner only while nobody else has changed it or has its lease', async t => {
+    const { store, other, advance, id } = await begin(t)
+    const end = (version: number, owner: string) => store.end(id, 'ended', { version, owner })
+    t.equal(await end(1, 'owner'), false, 'without a lease')
+    await store.lease(id, 'owner', false)
+    t.equal(await end(1, 'another'), false)
+    t.equal(await end(2, 'owner'), false)
+    await advance(id, 3_100)
+    t.equal(await end(1, 'owner'), false, 'its lease ran out')
+    await other.lease(id, 'another', true)
+    t.equal(await end(1, 'owner'), false, 'and was taken over')
+    await other.replace(id, 1, sealed(), 'another')
+    await store.lease(id, 'owner', false)
+    t.equal(await end(1, 'owner'), false, 'another has refreshed it')
+    t.match(await other.find(id), { version: 2 }, 'all that time it was there')
+    t.equal(await end(2, 'owner'), true)
+    t.same(await other.find(id), { endedBy: 'ended' })
+    t.equal(await end(2, 'owner'), false)
   })
 
   await t.test('keeps groups apart, whatever their names are made of, and their entries in order', async t => {
