@@ -85,6 +85,8 @@ export async function edge(
     clientKeyFile?: string
     webRoot?: string
     sessionKeys?: BffConfig['sessionKeys']
+    /** Where the audit trail goes instead of `told`. */
+    events?: Events
   } = {},
 ) {
   const { logger, lines, text } = testLogger()
@@ -127,7 +129,7 @@ export async function edge(
   const now = () => (stoppedAt ?? Date.now()) + offset
   const redis = connectRedis({ ...config.redis, logger, metrics })
   const told: { type: string; subject: string; data: unknown; seq: number; traceId: string | undefined }[] = []
-  const events: Events = {
+  const events: Events = options.events ?? {
     record: (type, subject, data, { seq = 0, trace = currentTrace() } = {}) =>
       void told.push({ type, subject, data, seq, traceId: trace?.traceId }),
     close: async () => undefined,

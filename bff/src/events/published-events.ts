@@ -70,6 +70,8 @@ export function publishedEvents(options: {
       tries = 0
       waiting.splice(0, batch.length)
       published.inc(batch.length)
+      // A broker that is slower than the events come makes room for one batch at a time: that is no end of it.
+      if (waiting.length > limit / 2) continue
       if (isAway || dropped > 0) logger.info({ dropped }, 'audit events go out again')
       isAway = false
       dropped = 0
