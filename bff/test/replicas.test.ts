@@ -6,6 +6,7 @@ import { eventually, parts, testLogger } from '@banking/testkit'
 import t, { type Test } from 'tap'
 import { identityOf } from '../src/sessions/seal.ts'
 import { createSessionStore } from '../src/sessions/session-store.ts'
+import type { Session } from '../src/sessions/sessions.ts'
 import { createStreams } from '../src/sessions/streams.ts'
 import { type Browser, type Cookie, type Edge, edge, origin, testUpstream } from './edge.ts'
 import { alice, type Person, type TestProvider } from './provider.ts'
@@ -43,6 +44,11 @@ async function replicas(t: Test, upstreamAnswer?: Parameters<typeof testUpstream
 
 const payments = (person: Browser | undefined) => (person as Browser).fetch('/api/payments/accounts')
 const idOf = (person: Browser | undefined) => identityOf(person?.cookie())?.id as string
+async function sessionOf(each: Edge | undefined, person: Browser | undefined): Promise<Session> {
+  const found = await (each as Edge).sessions.find(person?.cookie())
+  if ('over' in found) throw new Error(`the session is over: ${found.over}`)
+  return found.session
+}
 const statuses = (responses: { statusCode: number }[]) => [...new Set(responses.map(({ statusCode }) => statusCode))]
 const metric = async (each: Edge, name: string): Promise<number> =>
   Number(new RegExp(`^${name}\\S* (\\d+)`, 'm').exec(await each.metrics.text())?.[1] ?? 0)
@@ -301,10 +307,10 @@ t.test('a stream whose session ends before its upstream has answered closes as i
   const browsers = await person()
   const opening = openStream(t, all[1] as Edge, browsers[1])
   await asked.promise
-  const id = idOf(browsers[0])
+  const session = await sessionOf(all[0], browsers[0])
   await browsers[0]?.fetch('/oauth2/sign_out', { method: 'POST', headers: { origin } })
   // Heard by then: nothing is told of it any more.
-  await eventually(async () => !(await all[1]?.sessions.isAlive(id, Number.POSITIVE_INFINITY)))
+  await eventually(async () => !(await all[1]?.sessions.isAlive(session)))
   await new Promise(resolve => setTimeout(resolve, 100))
   const started = performance.now()
   gate.resolve()
@@ -318,7 +324,7 @@ t.test(
     const { all, person } = await replicas(t)
     const [first] = all as [Edge]
     const browsers = await person()
-    const id = idOf(browsers[0])
+    const session = await sessionOf(first, browsers[0])
     const failed = Promise.withResolvers<void>()
     let failures = 1
     const streams = createStreams({
@@ -336,7 +342,7 @@ t.test(
     })
     t.teardown(() => streams.closeAll())
     const response = new ServerResponse(new IncomingMessage(new Socket()))
-    streams.open({ id, expiresAt: Number.POSITIVE_INFINITY }, response)
+    streams.open(session, response)
     await browsers[1]?.fetch('/oauth2/sign_out', { method: 'POST', headers: { origin } })
     await failed.promise
     const started = performance.now()
@@ -344,6 +350,41 @@ t.test(
     t.ok(performance.now() - started < 3_000)
   },
 )
+
+t.test('a failover that lost a deletion and kept its tombstone brings nobody back', async t => {
+  const { person, redis, provider } = await replicas(t)
+  const browsers = await person()
+  const cookie = browsers[0]?.jar.get('__Host-session') as Cookie
+  const keys = ['s', 'i'].map(space => `${space}:{${idOf(browsers[0])}}`)
+  // Of a binary answer no byte may be taken for text.
+  const kept = await Promise.all(keys.map(key => redis.run('DUMP', key)))
+  await browsers[0]?.fetch('/oauth2/sign_out', { method: 'POST', headers: { origin } })
+  const revoked = provider.revoked.length
+  for (const [at, key] of keys.entries()) await redis.run('RESTORE', key, '0', kept[at] as Buffer)
+  for (const each of browsers) {
+    each.jar.set('__Host-session', cookie)
+    const answer = await payments(each)
+    t.equal(answer.statusCode, 401)
+    t.match(answer.json(), { code: 'login_required', reason: 'revoked' })
+  }
+  t.equal(await redis.run('EXISTS', ...keys), 0)
+  await eventually(() => provider.revoked.length > revoked)
+})
+
+t.test('a stream whose session only a tombstone covers closes at the next look', async t => {
+  const { all, person, redis } = await replicas(t, (_request, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' })
+    response.flushHeaders()
+  })
+  const [first, second] = all as [Edge, Edge, Edge]
+  const browsers = await person()
+  const stream = await openStream(t, second, browsers[0])
+  const ended = once(stream, 'close')
+  const { sid = '' } = (await sessionOf(first, browsers[0])).person
+  await createSessionStore(redis, first.config.session.absolute).bury({ sid })
+  await second.streams.sweep()
+  await ended
+})
 
 t.test('what is held for a session is forgotten as its record changes elsewhere', async t => {
   const { provider, person, redis } = await replicas(t)

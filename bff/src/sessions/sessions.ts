@@ -23,6 +23,9 @@ export type SessionTimes = {
 
 export type Lookup = { session: Session } | { over: EndReason | 'none' }
 
+/** What is enough to look after a session without its cookie. */
+export type Held = Pick<Session, 'id' | 'person' | 'storedAt' | 'expiresAt'>
+
 /** The life of sessions: begun at a login, kept alive by what a person does, refreshed, ended. */
 export type Sessions = {
   /**
@@ -44,8 +47,8 @@ export type Sessions = {
    * @throws Problem `sessions_unavailable` when the store cannot say: that is not "logged out"
    */
   find(cookie: string | undefined): Lookup | Promise<Lookup>
-  /** Whether the session of this id still lives, for those who hold a stream and no cookie. */
-  isAlive(id: string, expiresAt: number): Promise<boolean>
+  /** Whether a session still lives, for those who hold a stream and no cookie. */
+  isAlive(session: Held): Promise<boolean>
   /** Notes that a person did something; written at most once a minute. @returns undefined when nothing is to be written */
   touch(session: Session): Promise<void> | undefined
   /**
@@ -193,7 +196,11 @@ export function createSessions(options: SessionsOptions): Sessions {
       return opened
     }
     const { session } = opened
-    const isOver = now() >= session.expiresAt ? 'absolute' : now() - session.lastSeenAt >= times.idle ? 'idle' : false
+    let isOver: EndReason | false =
+      now() >= session.expiresAt ? 'absolute' : now() - session.lastSeenAt >= times.idle ? 'idle' : false
+    // After the record, never beside it: a logout writes its tombstone first, so what it has not yet deleted by now is
+    // either seen to be covered here, or its deletion is still to be heard of.
+    if (isOver === false && (await register.isBuried(session.person, session.storedAt))) isOver = 'revoked'
     if (isOver === false) return opened
     await end(session, isOver)
     // The provider's own session would otherwise log the person in again without a question.
@@ -265,10 +272,11 @@ export function createSessions(options: SessionsOptions): Sessions {
       return cache.load(cookie, identity.id, () => lookUp(identity))
     },
 
-    async isAlive(id, expiresAt) {
+    async isAlive({ id, person, storedAt, expiresAt }) {
       if (now() >= expiresAt) return false
-      const found = await store.find(id)
-      return found !== undefined && !('endedBy' in found) && now() - (found.lastSeenAt ?? 0) < times.idle
+      const [found, isBuried] = await Promise.all([store.find(id), register.isBuried(person, storedAt)])
+      if (isBuried || found === undefined || 'endedBy' in found) return false
+      return now() - (found.lastSeenAt ?? 0) < times.idle
     },
 
     touch({ id, lastSeenAt }) {

@@ -1,13 +1,13 @@
 import type { ServerResponse } from 'node:http'
 import type { Logger, Metrics } from '@banking/telemetry'
-import type { Sessions } from './sessions.ts'
+import type { Held, Sessions } from './sessions.ts'
 import { singleFlight } from './single-flight.ts'
 
-type Stream = { expiresAt: number; close: (farewell: boolean) => void }
+type Stream = { session: Held; close: (farewell: boolean) => void }
 
 /** The answers without an end that are open now. A stream must not outlive the session that opened it. */
 export type Streams = {
-  open(session: { id: string; expiresAt: number }, response: ServerResponse): void
+  open(session: Held, response: ServerResponse): void
   /** Ends the streams of one session. */
   close(id: string): void
   /** Ends all of them with an event that asks the page to come again: this process is about to stop. */
@@ -41,7 +41,7 @@ export function createStreams(options: { sessions: Sessions; logger: Logger; met
     const [first] = bySession.get(id) ?? []
     if (first === undefined) return true
     try {
-      if (!(await sessions.isAlive(id, first.expiresAt))) closeStreams(id, false)
+      if (!(await sessions.isAlive(first.session))) closeStreams(id, false)
       return true
     } catch (err) {
       logger.debug({ err }, 'streams not checked')
@@ -73,9 +73,10 @@ export function createStreams(options: { sessions: Sessions; logger: Logger; met
   timer.unref()
 
   return {
-    open({ id, expiresAt }, response) {
+    open({ id, person, storedAt, expiresAt }, response) {
       const stream: Stream = {
-        expiresAt,
+        // Without its tokens, which would be kept as long as the stream.
+        session: { id, person, storedAt, expiresAt },
         close: farewell => {
           if (response.writableEnded) return
           // Only the client's parser knows whether an event is half sent; the empty line would end it there.
