@@ -145,6 +145,7 @@ export function connectRedis(options: RedisConfig & { logger: Logger; metrics: M
     try {
       const client = settling?.client
       if (client === undefined) throw new Error('no connection to redis')
+      if (settling?.server !== commands.server) throw new Error('commands go to another server')
       const marked = client.sendCommand(['SET', 'settle', '1', 'PX', '60000'])
       const waited = client.sendCommand(['WAIT', '1', String(settleTimeout)])
       const [, replicas] = await within(settleTimeout + commandTimeout, Promise.all([marked, waited]))

@@ -91,6 +91,10 @@ export const trackingClient = (server: RedisServer): Promise<string> => clientOf
 export const commandClient = (server: RedisServer): Promise<string> =>
   clientOf(server, line => line.includes('name=bff') && !isTold(line))
 
+/** The id of a connection of the edge by its last command, or `none`. */
+export const clientThatSaid = (server: RedisServer, command: string): Promise<string> =>
+  clientOf(server, line => line.includes('name=bff') && line.includes(`cmd=${command} `))
+
 /** A master, a replica and three sentinels that let only those in who know the passwords. */
 export async function sentinelCluster(t: Test) {
   const [password, sentinelPassword] = ['of-the-data', 'of-the-sentinels']

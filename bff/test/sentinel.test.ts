@@ -4,7 +4,7 @@ import t, { type Test } from 'tap'
 import { connectRedis } from '../src/redis.ts'
 import { identityOf } from '../src/sessions/seal.ts'
 import { edge } from './edge.ts'
-import { type RedisServer, redisServer, sentinelCluster, trackingClient } from './redis-server.ts'
+import { clientThatSaid, type RedisServer, redisServer, sentinelCluster, trackingClient } from './redis-server.ts'
 import { answers, tracked } from './tracked.ts'
 
 t.jobs = 1
@@ -100,6 +100,32 @@ t.test('a session that the new master has deleted is not remembered from the old
     last = (await alice.fetch('/oauth2/userinfo')).statusCode
   }
   t.equal(last, 401)
+})
+
+t.test('what one master has is not told to be on a replica because another one said so', async t => {
+  const [old, young] = [await redisServer(t), await redisServer(t)]
+  await old.ask('SET', 'name', 'old')
+  const sentinel = await lonely(t, old)
+  const { redis, metrics } = await tracked(t, behind(sentinel))
+  await answers(redis)
+  const failed = async () => /redis_settles_total\{outcome="failed"/.test(await metrics.text())
+  const name = () => redis.run('GET', 'name').then(String, () => 'nowhere')
+  for (;;) {
+    await eventually(async () => (await name()) === 'old')
+    await redis.settle()
+    t.equal(await failed(), false)
+    await sentinel.ask('SENTINEL', 'REMOVE', 'bank')
+    await sentinel.ask('SENTINEL', 'MONITOR', 'bank', young.host, String(young.port), '1')
+    // The connection that waits for replicas is the first to reach the new master.
+    await old.ask('CLIENT', 'KILL', 'ID', await clientThatSaid(old, 'wait'))
+    await eventually(async () => (await clientThatSaid(young, 'info')) !== 'none')
+    await new Promise(resolve => setTimeout(resolve, 20))
+    await redis.settle()
+    if ((await name()) === 'old') break
+    await sentinel.ask('SENTINEL', 'REMOVE', 'bank')
+    await sentinel.ask('SENTINEL', 'MONITOR', 'bank', old.host, String(old.port), '1')
+  }
+  t.equal(await failed(), true)
 })
 
 const cluster = await sentinelCluster(t)
