@@ -228,6 +228,21 @@ t.test('refuses what is not HTTP with a problem, and an HTTP/1.1 request without
   }
 })
 
+t.test('ends a connection that it has refused, whatever the client does', async t => {
+  const { app } = await testServer(t)
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const { port } = app.server.address() as AddressInfo
+  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+  t.teardown(() => socket.destroy())
+  const said = text(socket)
+  socket.write('NOT HTTP\r\n\r\n')
+  t.match(await said, 'request_malformed')
+  // Its half is still open.
+  const open = () => new Promise<number>(resolve => app.server.getConnections((_error, count) => resolve(count)))
+  while ((await open()) > 0) await new Promise(resolve => setTimeout(resolve, 20))
+  t.ok(socket.writable)
+})
+
 t.test('treats an expectation that it does not know as not there', async t => {
   const { app } = await testServer(t)
   const request = 'GET /refused HTTP/1.1\r\nhost: x\r\nexpect: magic\r\nconnection: close\r\n\r\n'
