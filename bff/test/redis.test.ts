@@ -92,6 +92,25 @@ t.test('a network that swallows everything is lost within a second; no connectio
   await eventually(async () => (await clients(server)) <= 3)
 })
 
+t.test('a connection without answers is given up, however much is written to it', async t => {
+  const server = await redisServer(t)
+  const link = await testProxy(t, server)
+  const { redis, lines } = await tracked(t, { url: `redis://127.0.0.1:${link.port}` })
+  await answers(redis)
+  link.stall()
+  // What is written is no sign of life; TCP itself would try for a quarter of an hour.
+  await eventually(async () => {
+    await t.rejects(redis.run('GET', 's:{1}'), { code: 'sessions_unavailable' })
+    return lines().some(({ msg }) => msg === 'no connection to redis')
+  })
+  t.match(
+    lines().filter(({ msg }) => msg === 'no connection to redis'),
+    [{ err: { message: 'redis answered no ping for 3000 ms' } }],
+  )
+  await link.mend()
+  await answers(redis)
+})
+
 t.test('nothing is current while commands go to another server than changes come from', async t => {
   const [old, young] = [await redisServer(t), await redisServer(t)]
   for (const [server, name] of [

@@ -55,7 +55,7 @@ function newClient({ host, port, tls, ...rest }: Target, settings: Settings) {
     disableOfflineQueue: true,
     maintNotifications: 'disabled',
     // The next connection may lead elsewhere, so a client lives as long as its connection.
-    socket: { host, port, connectTimeout: openLimit, socketTimeout: silence, reconnectStrategy: false, ...secured },
+    socket: { host, port, connectTimeout: openLimit, reconnectStrategy: false, ...secured },
   })
 }
 
@@ -74,8 +74,13 @@ export type Connection = {
   close(): void
 }
 
-/** ms without a byte after which a connection is given up, so that a half-open one cannot last. */
-const silence = 3_000
+/** ms between two pings. */
+const pingEvery = 1_000
+/**
+ * Pings without an answer after which a connection is given up, so that a half-open one cannot last. A time-out of its
+ * socket would not do: what is written counts there, too, and is written all the time.
+ */
+const patience = 3
 /** ms from the first packet until a connection is of use. */
 const openLimit = 1_000
 /** ms that a connection must last before the next one after it is opened without a pause. */
@@ -135,8 +140,17 @@ export function keepConnection(options: {
       client = opened
       target = found
       server = name
+      let unanswered = 0
+      const heard = () => {
+        unanswered = 0
+      }
       // Not node-redis's own pings: when too many commands wait for one more, it takes that for an error of the connection.
-      beat = setInterval(client => client.ping().catch(() => undefined), silence / 3, opened)
+      const ping = (client: Client) => {
+        if (unanswered === patience) return lost(new Error(`redis answered no ping for ${patience * pingEvery} ms`))
+        unanswered++
+        client.ping().then(heard, () => undefined)
+      }
+      beat = setInterval(ping, pingEvery, opened)
       options.onReady?.(opened, found)
     }
     prepared().catch(lost)
