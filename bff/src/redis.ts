@@ -178,8 +178,8 @@ export function connectRedis(options: RedisConfig & { logger: Logger; metrics: M
         prefix,
         listener,
         commandsAt: () => commands.server,
-        onLost(err) {
-          losses.inc()
+        onLost(err, isFirst) {
+          if (isFirst) losses.inc()
           logger.warn({ err }, 'not told of changes by redis: nothing is cached')
         },
       })

@@ -3,6 +3,7 @@ import { eventually, parts, sessionStoreConformance, testLogger, testProxy } fro
 import t, { type Test } from 'tap'
 import { connectRedis, type Redis } from '../src/redis.ts'
 import { createSessionStore } from '../src/sessions/session-store.ts'
+import { redisServer } from './redis-server.ts'
 import { answers } from './tracked.ts'
 
 const { redis: url } = parts(t, 'redis')
@@ -70,6 +71,21 @@ t.test('says once that it cannot reach Redis, also when it never could', async t
   await new Promise(resolve => setTimeout(resolve, 300))
   t.match(said(), [{ level: 'error', err: { code: 'ECONNREFUSED' } }])
   t.equal(said().length, 1)
+})
+
+t.test('says it again when the reason is another one: Redis is back, and refuses the password', async t => {
+  const link = await testProxy(t, { host: '127.0.0.1', port: 1 })
+  const { logger, lines } = testLogger()
+  const redis = connectRedis({ url: `redis://127.0.0.1:${link.port}`, logger, metrics: createMetrics('bff') })
+  t.teardown(redis.close)
+  const said = () => lines().filter(({ msg }) => msg === 'no connection to redis')
+  await eventually(() => said().length === 1)
+  link.lead(await redisServer(t, { password: 'another' }))
+  await eventually(() => said().length === 2)
+  t.match(said()[1], { err: { message: /^NOAUTH/ } })
+  // Long enough for some more tries.
+  await new Promise(resolve => setTimeout(resolve, 1_000))
+  t.equal(said().length, 2)
 })
 
 const keepBusy = (ms: number): void => {

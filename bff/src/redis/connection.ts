@@ -93,15 +93,19 @@ export function keepConnection(options: {
   /** What a connection needs before it is of use, and the server's name; when it rejects, the connection is given up. */
   prepare?(client: Client): Promise<string>
   onReady?(client: Client, target: Target): void
-  /** Called at once, and once per outage: at its begin, also when there never was a connection. */
-  onAway?(cause: Error): void
+  /**
+   * Called at once when an outage begins, also when there never was a connection; and again for each other reason that
+   * a try meets: who has repaired one must see the next.
+   */
+  onAway?(cause: Error, isFirst: boolean): void
 }): Connection {
   let client: Client | undefined
   let target: Target | undefined
   let server: string | undefined
   let tries = 0
   let readyAt = 0
-  let isAway = false
+  /** Reasons that were told of the present outage. */
+  const told = new Set<string>()
   let closed = false
   let pause: NodeJS.Timeout | undefined
   let beat: NodeJS.Timeout | undefined
@@ -120,8 +124,10 @@ export function keepConnection(options: {
       client = target = server = undefined
       opened?.destroy()
       if (closed) return
-      if (!isAway) options.onAway?.(cause)
-      isAway = true
+      const isFirst = told.size === 0
+      const reason = cause.message || String((cause as NodeJS.ErrnoException).code)
+      if (!told.has(reason)) options.onAway?.(cause, isFirst)
+      told.add(reason)
       pause = setTimeout(open, Math.min(20 * 2 ** tries++, 500) + Math.random() * 50)
     }
     lose = lost
@@ -135,7 +141,7 @@ export function keepConnection(options: {
       // Given up while its socket was being opened: node-redis knows that socket only now.
       if (isLost) return opened.destroy()
       clearTimeout(limit)
-      isAway = false
+      told.clear()
       readyAt = performance.now()
       client = opened
       target = found

@@ -36,7 +36,7 @@ export function trackKeys(options: {
   listener: TrackingListener
   /** The server that commands go to, if there is one. */
   commandsAt(): string | undefined
-  onLost(cause: Error): void
+  onLost(cause: Error, isFirst: boolean): void
 }): Tracking {
   const { listener } = options
   /** Whether commands have been seen to go to the server that tells. */
@@ -91,9 +91,9 @@ export function trackKeys(options: {
       pings = setInterval(() => ping(client).catch(connection.drop), pingEvery)
       join()
     },
-    onAway(cause) {
-      forget()
-      options.onLost(cause)
+    onAway(cause, isFirst) {
+      if (isFirst) forget()
+      options.onLost(cause, isFirst)
     },
   })
   const join = (): void => {
