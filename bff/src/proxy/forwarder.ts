@@ -147,8 +147,9 @@ class Errand {
   send(token: string | undefined, done: (outcome: Outcome) => void): void {
     const { request, reply, passport, pipe } = this.job
     const { method, raw } = request
-    const headers = token === undefined ? this.#fields : this.#fields.concat('authorization', `Bearer ${token}`)
-    const outbound = { method, path: raw.url as string, headers, body: this.body, endless: passport.isStream }
+    const { body } = this
+    const path = raw.url as string
+    const outbound = { method, path, headers: this.#fields, token, body, endless: passport.isStream }
     pipe.forward(outbound, reply.raw, (status, answered) => this.#answer(status, answered), done)
   }
 

@@ -66,7 +66,8 @@ export class Http1Answer {
     while (at < chunk.length && this.#state !== 'whole') {
       const next = this.#step(chunk, at)
       if (next === -1) {
-        this.#rest = chunk.subarray(at)
+        // Whoever reads from the socket uses that memory again.
+        this.#rest = Buffer.from(chunk.subarray(at))
         return
       }
       at = next

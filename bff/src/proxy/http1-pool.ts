@@ -1,9 +1,17 @@
-import { connect, type Socket } from 'node:net'
+import { connect, type Socket, type TcpNetConnectOpts } from 'node:net'
 import { type Dispatcher, errors } from 'undici'
+import { afterReads } from './after-reads.ts'
 import { Http1Answer } from './http1-answer.ts'
 
 /** A request whose body, if it has one, is there as a whole. */
-type WholeRequest = { method: string; path: string; headers: readonly string[]; body: Buffer | null }
+type WholeRequest = {
+  method: string
+  path: string
+  headers: readonly string[]
+  /** Sent as `authorization: Bearer`. Nothing looks at its characters again: the provider's answer was checked. */
+  token?: string | undefined
+  body: Buffer | null
+}
 
 type Http1PoolOptions = {
   /** `http:` only. */
@@ -20,7 +28,10 @@ type Http1PoolOptions = {
   maxHeaderSize: number
 }
 
-/** The part of undici's dispatcher that the pipe uses. */
+/**
+ * The part of undici's dispatcher that the pipe uses. One thing is different: a piece of a body is the handler's for
+ * the length of the call, unless it keeps it.
+ */
 type Http1Pool = {
   dispatch(request: WholeRequest, handler: Dispatcher.DispatchHandler): void
   destroy(): Promise<void>
@@ -35,6 +46,10 @@ const restingMargin = 1_000
 const longestRest = 600_000
 /** ms between two looks at what has taken too long: one timer for all connections. */
 const look = 250
+/** Bytes that are read at once, into memory that is used again: new memory for each read makes the collector the dearest part of a large answer. */
+const blockSize = 64 * 1024
+/** Blocks that wait for their next use. */
+const spareBlocks = 64
 /** Times the size of a pool that clients may hold by not reading: a connection costs little, an outage for all others much. */
 const heldShare = 8
 const payloadMethods: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH'])
@@ -53,6 +68,7 @@ export function createHttp1Pool(options: Http1PoolOptions): Http1Pool {
   const resting: Connection[] = []
   let cooling: Connection[] = []
   const queue: Waiting[] = []
+  const spare: Buffer[] = []
   let isDestroyed = false
   /** Connections whose client took nothing since the last look: they are not counted. */
   let held = 0
@@ -82,6 +98,10 @@ export function createHttp1Pool(options: Http1PoolOptions): Http1Pool {
       if (at !== -1) resting.splice(at, 1)
       serve()
     },
+    takeBlock: () => spare.pop() ?? Buffer.allocUnsafeSlow(blockSize),
+    giveBack(block) {
+      if (spare.length < spareBlocks) spare.push(block)
+    },
   }
   const cooled = (): void => {
     const connections = cooling
@@ -100,7 +120,7 @@ export function createHttp1Pool(options: Http1PoolOptions): Http1Pool {
     }
   }
   const open = (request: WholeRequest, handler: Dispatcher.DispatchHandler): void => {
-    all.add(new Connection(connect(address), place, { request, handler }))
+    all.add(new Connection(address, place, { request, handler }))
   }
 
   return {
@@ -130,6 +150,9 @@ type Place = {
   /** The connection could take another request. */
   freed(connection: Connection): void
   gone(connection: Connection): void
+  takeBlock(): Buffer
+  /** Nothing reads it any more. */
+  giveBack(block: Buffer): void
 }
 
 /** One connection and, at most, the one request that it serves. */
@@ -142,14 +165,23 @@ class Connection {
   /** When patience with the present state ends (`performance.now()`). */
   #deadline: number
   #rest = restingTime
+  #block: Buffer
 
-  constructor(socket: Socket, place: Place, first: Waiting) {
+  constructor(address: TcpNetConnectOpts, place: Place, first: Waiting) {
+    this.#block = place.takeBlock()
+    const onread = {
+      buffer: () => this.#block,
+      callback: (size: number) => {
+        this.#read(this.#block.subarray(0, size))
+        return true
+      },
+    }
+    const socket = connect({ ...address, onread })
     this.#socket = socket
     this.#place = place
     this.#first = first
     this.#deadline = performance.now() + place.options.connectTimeout
     socket.on('connect', () => this.#connected())
-    socket.on('data', (chunk: Buffer) => this.#read(chunk))
     socket.on('end', () => this.#ended())
     socket.on('error', error => this.fail(error))
     socket.on('close', () => this.fail(new errors.SocketError('closed')))
@@ -166,19 +198,27 @@ class Connection {
 
   /** @returns false when the request was given up meanwhile: nothing was written */
   send(request: WholeRequest, handler: Dispatcher.DispatchHandler): boolean {
-    const { options, host } = this.#place
-    const exchange = new Exchange(this.#socket, handler, request.method === 'HEAD', options.maxHeaderSize)
-    exchange.onAbort = reason => this.fail(reason)
+    const { options } = this.#place
+    const exchange = new Exchange(this, handler, request.method === 'HEAD', options.maxHeaderSize)
     handler.onRequestStart?.(exchange, null)
     if (exchange.aborted) return false
     this.#state = 'busy'
     this.#exchange = exchange
     this.#deadline = performance.now() + options.headersTimeout
+    afterReads(() => this.#write(exchange, request))
+    return true
+  }
+
+  /** Until then an answer can only be somebody else's. */
+  #write(exchange: Exchange, request: WholeRequest): void {
+    if (this.#exchange !== exchange) return
+    exchange.isAsked = true
+    const { token, body } = request
     // A server that answers HEAD with a body all the same must not be heard by the next request.
-    let head = `${request.method} ${request.path} HTTP/1.1\r\nhost: ${host}\r\nconnection: ${exchange.isHead ? 'close' : 'keep-alive'}\r\n`
+    let head = `${request.method} ${request.path} HTTP/1.1\r\nhost: ${this.#place.host}\r\nconnection: ${exchange.isHead ? 'close' : 'keep-alive'}\r\n`
     for (let at = 0; at < request.headers.length; at += 2)
       head += `${request.headers[at]}: ${request.headers[at + 1]}\r\n`
-    const { body } = request
+    if (token !== undefined) head += `authorization: Bearer ${token}\r\n`
     if (body === null) {
       if (payloadMethods.has(request.method)) head += 'content-length: 0\r\n'
       this.#socket.write(`${head}\r\n`, 'latin1')
@@ -186,7 +226,21 @@ class Connection {
       head += `content-length: ${body.length}\r\n\r\n`
       this.#socket.write(Buffer.concat([Buffer.from(head, 'latin1'), body]))
     }
-    return true
+  }
+
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#socket.resume()
+  }
+
+  /** Reads on into another block. @returns gives this one back */
+  lendBlock(): () => void {
+    const block = this.#block
+    this.#block = this.#place.takeBlock()
+    return () => this.#place.giveBack(block)
   }
 
   /** Ends the connection and, with this reason, the request that it serves. */
@@ -218,7 +272,7 @@ class Connection {
   #read(chunk: Buffer): void {
     const exchange = this.#exchange
     try {
-      if (exchange === undefined) throw new errors.SocketError('bytes without a request')
+      if (exchange?.isAsked !== true) throw new errors.SocketError('bytes without a request')
       exchange.read(chunk)
       // The handler may have given it up.
       if (this.#state !== 'busy') return
@@ -244,7 +298,7 @@ class Connection {
   #free(): void {
     this.#state = 'resting'
     this.#deadline = performance.now() + this.#rest
-    this.#socket.resume()
+    if (this.#socket.isPaused()) this.#socket.resume()
     this.#place.freed(this)
   }
 
@@ -259,16 +313,18 @@ class Connection {
     this.#first = undefined
     this.#exchange = undefined
     this.#socket.destroy()
+    this.#place.giveBack(this.#block)
   }
 }
 
 /** A request and its answer on one connection, and what the handler may do about it. */
 class Exchange implements Dispatcher.DispatchController {
   readonly isHead: boolean
-  readonly #socket: Socket
+  readonly #connection: Connection
   readonly #handler: Dispatcher.DispatchHandler
   readonly #answer: Http1Answer
-  onAbort: (reason: Error) => void = () => undefined
+  /** Whether its request was written. */
+  isAsked = false
   rawHeaders: string[] | null = null
   rawTrailers = null
   aborted = false
@@ -277,9 +333,9 @@ class Exchange implements Dispatcher.DispatchController {
   reason: Error | null = null
   #isOver = false
 
-  constructor(socket: Socket, handler: Dispatcher.DispatchHandler, isHead: boolean, maxHeaderSize: number) {
+  constructor(connection: Connection, handler: Dispatcher.DispatchHandler, isHead: boolean, maxHeaderSize: number) {
     this.isHead = isHead
-    this.#socket = socket
+    this.#connection = connection
     this.#handler = handler
     this.#answer = new Http1Answer({
       isHead,
@@ -336,7 +392,7 @@ class Exchange implements Dispatcher.DispatchController {
     if (this.#isOver || this.aborted) return
     this.aborted = true
     this.reason = reason
-    this.onAbort(reason)
+    this.#connection.fail(reason)
     this.fail(reason)
   }
 
@@ -345,13 +401,22 @@ class Exchange implements Dispatcher.DispatchController {
     if (this.#isOver) return
     this.paused = true
     this.pausedAt = performance.now()
-    this.#socket.pause()
+    this.#connection.pause()
   }
 
   resume(): void {
     if (this.#isOver || !this.paused) return
     this.paused = false
-    this.#socket.resume()
+    this.#connection.resume()
+  }
+
+  /**
+   * Keeps the memory of the piece that is being given.
+   *
+   * @returns gives it back, to be called once nobody reads it any more, or never
+   */
+  keep(): () => void {
+    return this.#connection.lendBlock()
   }
 }
 

@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
 import { Problem, problem } from '@banking/contracts'
 import { type Dispatcher, Pool } from 'undici'
+import { afterReads } from './after-reads.ts'
 import { createHttp1Pool } from './http1-pool.ts'
 
 /** One request for an upstream, ready to be written. */
@@ -11,6 +12,8 @@ type Outbound = {
   path: string
   /** Name, value, name, value. */
   headers: string[]
+  /** The bearer token (RFC 6750 §2.1), if the upstream gets one. */
+  token: string | undefined
   body: Readable | Buffer | null
   /** Whether the answer may stay open without an end in sight. */
   endless: boolean
@@ -58,8 +61,8 @@ const endlessConnections = 4_096
 const fieldLimit = 100
 /** Bytes of a declined body that are read so that the connection can be used again. */
 const drainLimit = 64 * 1024
-/** Bytes of a body that goes out as one string with its head. */
-const oneWriteLimit = 16 * 1024
+/** Bytes of a body that goes out as one string with its head, and of a piece that is copied rather than held. */
+const smallPiece = 16 * 1024
 /** ms between two looks at who has waited too long for a connection. */
 const queueLook = 250
 /** ms without a read after which a client makes room for one that waits for the connection it holds. */
@@ -78,10 +81,10 @@ export function createPipe(options: PipeOptions): Pipe {
   const connections = options.connections ?? 128
   const brief = options.origin.startsWith('http:')
     ? createHttp1Pool({ ...shared, origin: options.origin, connectTimeout, bodyTimeout, connections })
-    : new Pool(options.origin, { ...shared, bodyTimeout, connections })
+    : byUndici(options.origin, { ...shared, bodyTimeout, connections })
   // A body that is passed on as it comes holds its connection for as long as the client likes to send.
-  const uploads = new Pool(options.origin, { ...shared, bodyTimeout, connections })
-  const endless = new Pool(options.origin, { ...shared, bodyTimeout: 0, connections: endlessConnections })
+  const uploads = byUndici(options.origin, { ...shared, bodyTimeout, connections })
+  const endless = byUndici(options.origin, { ...shared, bodyTimeout: 0, connections: endlessConnections })
 
   // In the order in which they came: one timer for all of them, instead of one each.
   const waiting = new Set<Passage>()
@@ -99,7 +102,7 @@ export function createPipe(options: PipeOptions): Pipe {
   return {
     forward(outbound, response, answer, settled) {
       const isKnown = outbound.body === null || Buffer.isBuffer(outbound.body)
-      const pool = (outbound.endless ? endless : isKnown ? brief : uploads) as Way
+      const pool = outbound.endless ? endless : isKnown ? (brief as Way) : uploads
       new Passage({ pool, waiting, held, outbound, response, answer, settled }).dispatch()
     },
     close: async () => {
@@ -116,7 +119,12 @@ class ReadTooSlowly extends Error {}
 class TooManyFields extends Error {}
 
 /** What undici's pools and ours have in common. */
-type Way = { dispatch(request: Omit<Outbound, 'endless'>, handler: Dispatcher.DispatchHandler): unknown }
+type Way = {
+  dispatch(request: Omit<Outbound, 'endless'>, handler: Dispatcher.DispatchHandler): unknown
+  destroy(): Promise<void>
+}
+/** Our pool reads the next piece into the same memory, unless this one is kept. */
+type Controller = Dispatcher.DispatchController & { keep?: () => () => void }
 
 type Job = {
   pool: Way
@@ -141,6 +149,8 @@ class Passage implements Dispatcher.DispatchHandler {
   #declared = -1
   #received = 0
   #heldSince = 0
+  #isCorked = false
+  #isEnding = false
 
   constructor(job: Job) {
     this.#job = job
@@ -153,11 +163,10 @@ class Passage implements Dispatcher.DispatchHandler {
       this.#settle({ kind: 'abandoned' })
       return
     }
-    response.once('close', () => this.#left())
+    response.on('close', () => this.#left())
     waiting.add(this)
-    const { method, path, headers, body } = outbound
     try {
-      pool.dispatch({ method, path, headers, body }, this)
+      pool.dispatch(outbound, this)
     } catch (error) {
       this.#settle({ kind: 'failed', problem: problem('upstream_failed', undefined, { cause: error }), isReset: false })
     }
@@ -214,21 +223,26 @@ class Passage implements Dispatcher.DispatchHandler {
     if (outbound.endless) response.flushHeaders()
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+  onResponseData(controller: Controller, chunk: Buffer): void {
     this.#received += chunk.length
     if (this.#state === 'draining') {
       if (this.#received > drainLimit) controller.abort(new Declined())
       return
     }
     const { response } = this.#job
-    if (this.#state !== 'answering' || response.writableEnded) return
-    if (this.#received === this.#declared) {
-      // The last piece goes out together with the end, and one that is all of a body together with the head:
-      // joined to it as a string, they are one write where a buffer would make two.
-      if (chunk.length === this.#declared && chunk.length <= oneWriteLimit)
-        response.end(chunk.toString('latin1'), 'latin1')
-      else response.end(chunk)
-    } else if (!response.write(chunk)) {
+    if (this.#state !== 'answering' || this.#isEnding) return
+    const isLast = this.#received === this.#declared
+    if (isLast && chunk.length === this.#declared && chunk.length <= smallPiece) {
+      // Joined to the head as a string they are one write, where a buffer would make two.
+      const body = chunk.toString('latin1')
+      this.#isEnding = true
+      afterReads(() => response.end(body, 'latin1'))
+      return
+    }
+    this.#cork()
+    const isTaken = this.#write(controller, chunk)
+    if (isLast) this.#end()
+    else if (!isTaken) {
       const { held } = this.#job
       controller.pause()
       this.#heldSince = performance.now()
@@ -241,10 +255,9 @@ class Passage implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(): void {
-    const { response } = this.#job
     if (this.#state === 'draining') this.#settle({ kind: 'declined' })
     else if (this.#state === 'answering') {
-      if (!response.writableEnded) response.end()
+      this.#end()
       this.#settle({ kind: 'answered', complete: true })
     }
   }
@@ -256,9 +269,40 @@ class Passage implements Dispatcher.DispatchHandler {
       const wasReset = this.#isSent && isReset(error)
       this.#settle({ kind: 'failed', problem: asUpstreamProblem(error), isReset: wasReset })
     } else if (this.#state === 'answering') {
-      if (!response.writableEnded) response.destroy()
+      if (!this.#isEnding) response.destroy()
       this.#settle({ kind: 'answered', complete: false })
     }
+  }
+
+  /** What comes in one turn of the loop goes out as one. */
+  #cork(): void {
+    if (this.#isCorked) return
+    const { response } = this.#job
+    this.#isCorked = true
+    response.cork()
+    afterReads(() => {
+      this.#isCorked = false
+      response.uncork()
+    })
+  }
+
+  /** @returns whether the client takes more */
+  #write(controller: Controller, chunk: Buffer): boolean {
+    const { response } = this.#job
+    if (controller.keep === undefined) return response.write(chunk)
+    // A client that does not read must not hold much memory for few bytes.
+    if (chunk.length < smallPiece) return response.write(Buffer.from(chunk))
+    const giveBack = controller.keep()
+    // What was not written may still be held by somebody: it is left to the collector.
+    return response.write(chunk, error => {
+      if (error == null) giveBack()
+    })
+  }
+
+  #end(): void {
+    if (this.#isEnding) return
+    this.#isEnding = true
+    this.#job.response.end()
   }
 
   #left(): void {
@@ -282,6 +326,17 @@ class Passage implements Dispatcher.DispatchHandler {
     this.#job.waiting.delete(this)
     this.#job.held.delete(this)
     this.#job.settled(outcome)
+  }
+}
+
+function byUndici(origin: string, options: Pool.Options): Way {
+  const pool = new Pool(origin, options)
+  return {
+    dispatch({ method, path, headers, token, body }, handler) {
+      const fields = token === undefined ? headers : headers.concat('authorization', `Bearer ${token}`)
+      return pool.dispatch({ method, path, headers: fields, body }, handler)
+    },
+    destroy: () => pool.destroy(),
   }
 }
 

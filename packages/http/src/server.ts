@@ -9,6 +9,7 @@ import {
   type Metrics,
   newTrace,
   parseTraceparent,
+  preparedLine,
   randomIdBytes,
   type Trace,
 } from '@banking/telemetry'
@@ -240,7 +241,7 @@ function observe(
   // What is answered is about a person: nobody keeps a copy unless the route says that they may.
   const everywhere = Object.entries({ 'cache-control': 'no-store', ...headers })
   // Looked up once: finding a time series by its labels costs more than the sample.
-  const series = new Map<string, ReturnType<typeof seconds.labels>>()
+  const known = new Map<string, { series: ReturnType<typeof seconds.labels>; line: ReturnType<typeof preparedLine> }>()
   app.decorateRequest('trace', null as unknown as Trace)
   app.decorateRequest('problemCode', undefined)
   // Hooks that call back: every promise here would be one more per request.
@@ -264,22 +265,17 @@ function observe(
     const status = reply.statusCode
     const route = request.routeOptions.url ?? 'none'
     const key = `${status} ${method} ${route}`
-    let known = series.get(key)
-    if (known === undefined) {
-      known = seconds.labels({ method, route, status: String(status) })
-      series.set(key, known)
+    let one = known.get(key)
+    if (one === undefined) {
+      one = {
+        series: seconds.labels({ method, route, status: String(status) }),
+        line: preparedLine(logger, { method, route, status }, ['requestId', 'traceId', 'ms', 'problem'], 'request'),
+      }
+      known.set(key, one)
     }
-    known.observe(reply.elapsedTime / 1000)
-    const facts: Record<string, unknown> = {
-      requestId: request.id,
-      traceId: request.trace.traceId,
-      method,
-      route,
-      status,
-      ms: Math.round(reply.elapsedTime * 10) / 10,
-    }
-    if (request.problemCode !== undefined) facts['problem'] = request.problemCode
-    logger.info(facts, 'request')
+    const ms = reply.elapsedTime
+    one.series.observe(ms / 1000)
+    one.line(request.id, request.trace.traceId, Math.round(ms * 10) / 10, request.problemCode)
     done()
   })
 }
