@@ -2,6 +2,7 @@ import { type Problem, problem } from '@banking/contracts'
 import { createServer, type Server } from '@banking/http'
 import { inTrace, type Logger, type Metrics } from '@banking/telemetry'
 import cookie from '@fastify/cookie'
+import type { FastifyRequest } from 'fastify'
 import type { BffConfig } from './config/config.ts'
 import { type Events, loggedEvents } from './events/events.ts'
 import refusalEvents from './events/refusal-events.ts'
@@ -81,11 +82,15 @@ export async function buildApp(
   // Another replica may have ended it; if it was only refreshed, its tokens are in the store.
   sessions.onChange(exchange.forget)
 
+  const hasSessionAtHand = (request: FastifyRequest): boolean => {
+    const cookie = sessionCookieOf(request)
+    return cookie !== undefined && sessions.cached(cookie) !== undefined
+  }
   const admission = createAdmission({
     limits,
     trustedProxies: isTrusted,
     redis,
-    hasKnownSession: request => sessions.cached(sessionCookieOf(request) ?? '') !== undefined,
+    hasKnownSession: request => hasSessionAtHand(request),
     logger,
     metrics,
   })
@@ -116,7 +121,13 @@ export async function buildApp(
       },
     },
   })
-  app.addHook('onRequest', (request, _reply, done) => inTrace(request.trace, done))
+  app.addHook('onRequest', (request, _reply, done) => {
+    // With a session at hand a request is only forwarded, and what is not is done in its name there: a context of its
+    // own would cost more than all that is known of the session.
+    const url = request.raw.url as string
+    if (hasSessionAtHand(request) && !url.startsWith('/oauth2/')) done()
+    else inTrace(request.trace, done)
+  })
   // Hooks that call back, here and for all that a forwarded request passes: each promise would be one more of them.
   app.addHook('onRequest', (request, _reply, done) => {
     if (!isCanonical(request.raw.url as string)) done(problem('path_malformed'))

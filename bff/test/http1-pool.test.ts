@@ -166,7 +166,8 @@ t.test('reads what undici reads, and refuses all that undici refuses', async t =
     }
 })
 
-t.test('reads the same wherever the bytes are cut', t => {
+t.test('reads the same wherever the bytes are cut, and holds on to no memory that is read into again', t => {
+  const block = Buffer.alloc(200_000)
   for (const [name, bytes] of [...Object.entries(good), ...Object.entries(bad)]) {
     const whole = Buffer.from(bytes, 'latin1')
     const read = (...pieces: Buffer[]): string => {
@@ -182,7 +183,11 @@ t.test('reads the same wherever the bytes are cut', t => {
         },
       })
       try {
-        for (const piece of pieces) answer.read(piece)
+        for (const piece of pieces) {
+          piece.copy(block)
+          answer.read(block.subarray(0, piece.length))
+          block.fill('!', 0, piece.length)
+        }
         return `${told} ${answer.isWhole} ${answer.endsWithConnection} ${answer.isReusable} ${answer.hasHead}`
       } catch (error) {
         return `${(error as Error).name}`
@@ -215,6 +220,54 @@ t.test('uses a connection again, and never one that said more than it was asked'
     t.equal((await ask(mine)).body, 'ok')
     t.equal(sockets.length, 2, 'the second one is used again')
   }
+})
+
+t.test('takes what came before a request was written for nobody’s answer', async t => {
+  const ok = 'HTTP/1.1 200 OK\r\nKeep-Alive: timeout=600\r\nContent-Length: 2\r\n\r\nok'
+  const { origin, sockets, requests } = await speaking(t, socket => void socket.write(ok))
+  const mine = pool(t, origin, { connections: 1 })
+  await ask(mine)
+  await ask(mine)
+  t.equal(sockets.length, 1)
+  // In one turn of the loop, and with time for the kernel: it is there to be read before the request can go out.
+  sockets[0]?.write('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil')
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100)
+  t.match(await ask(mine), { body: '', end: 'error', error: { code: 'UND_ERR_SOCKET' } })
+  t.equal(requests.length, 2, 'it was never sent, so it may be sent again')
+  t.equal((await ask(mine)).body, 'ok')
+})
+
+t.test('gives memory that a handler keeps to nobody else until it is given back', async t => {
+  const size = 200_000
+  const { origin } = await speaking(t, (socket, request) => {
+    const letter = request.slice('GET /'.length, 'GET /x'.length)
+    socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n${letter.repeat(size)}`)
+  })
+  const mine = pool(t, origin, { connections: 4 })
+  type Piece = { letter: string; chunk: Buffer; giveBack: () => void }
+  const get = (letter: string): Promise<Piece[]> =>
+    new Promise((resolve, reject) => {
+      const kept: Piece[] = []
+      mine.dispatch(
+        { method: 'GET', path: `/${letter}`, headers: [], body: null },
+        {
+          onResponseData(controller, chunk) {
+            const { keep } = controller as unknown as { keep(): () => void }
+            kept.push({ letter, chunk, giveBack: keep.call(controller) })
+          },
+          onResponseEnd: () => resolve(kept),
+          onResponseError: (_controller, error) => reject(error),
+        },
+      )
+    })
+  const kept: Piece[] = []
+  for (const letters of ['abcd', 'efgh', 'ijkl']) {
+    kept.push(...(await Promise.all([...letters].map(get))).flat())
+    for (const { letter, chunk } of kept) t.ok(chunk.equals(Buffer.alloc(chunk.length, letter)))
+    // Half of it is given back, and may be read into from now on.
+    for (const { giveBack } of kept.splice(0, kept.length / 2)) giveBack()
+  }
+  t.ok(kept.length > 0)
 })
 
 t.test('closes after HEAD, HTTP/1.0 and Connection: close', async t => {
@@ -253,7 +306,7 @@ t.test('writes a request once, with its body, and nothing that could be read as 
     { headers: ['x-a', 'b\nc'] },
     { headers: ['x-a', 'b\0'] },
     // As latin1 its last byte would be a line feed.
-    { headers: ['authorization', 'Bearer \u010aX: y'] },
+    { headers: ['x-a', 'b \u010aX: y'] },
   ])
     await t.rejects(ask(mine, unsafe), JSON.stringify(unsafe))
   t.equal(requests.length, 2)

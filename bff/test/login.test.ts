@@ -218,6 +218,26 @@ t.test('refuses answers of the token endpoint that are not what they should be',
   }
 })
 
+t.test('takes no access token that would be more than one header field, at a login or for an upstream', async t => {
+  const { browser, provider, seen } = await edge(t)
+  for (const more of ['\r\nx-a: b', '\nx-a: b', ' b', '\0', '\u010a', 'é']) {
+    const person = browser()
+    provider.hooks.token = async (_grant, honest) => {
+      const answer = await honest()
+      const body = answer.body as { access_token: string }
+      return { ...answer, body: { ...body, access_token: body.access_token + more } }
+    }
+    t.equal((await person.comeBack(await person.start())).statusCode, 400, JSON.stringify(more))
+    t.equal(person.cookie(), undefined)
+    const { token } = provider.hooks
+    provider.hooks.token = (grant, honest, parameters) =>
+      grant === 'exchange' ? (token as NonNullable<typeof token>)(grant, honest, parameters) : honest()
+    await person.login()
+    t.match((await person.fetch('/api/payments/accounts')).json(), { status: 503, code: 'provider_unavailable' })
+  }
+  t.same(seen, [])
+})
+
 t.test('reads no more of an answer than an answer can be long', async t => {
   const { browser, provider } = await edge(t)
   provider.hooks.token = async (_grant, honest) => {

@@ -687,6 +687,31 @@ t.test('holds a fast client back while the service does not read', async t => {
     })
 })
 
+t.test('gives each of many slow readers its own bytes, while others leave in the middle', async t => {
+  const size = 16 * 1024 * 1024
+  const { port, cookie } = await serving(t, (request, response) => {
+    const { searchParams } = new URL(request.url ?? '', origin)
+    response.setHeader('content-length', size)
+    response.end(Buffer.alloc(size, `${searchParams.get('mark')} `))
+  })
+  const read = async (mark: string, leaves: boolean): Promise<void> => {
+    const response = await ask({ port, cookie }, `/api/payments/export?mark=${mark}`).send()
+    response.on('error', () => undefined)
+    // Until what the kernels take is full, and pieces wait on their way.
+    await new Promise(resolve => setTimeout(resolve, 300))
+    const expected = Buffer.alloc(size, `${mark} `)
+    let at = 0
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      if (!chunk.equals(expected.subarray(at, at + chunk.length))) throw new Error(`${mark} got other bytes at ${at}`)
+      at += chunk.length
+      if (leaves && at > size / 4) return void response.destroy()
+    }
+    t.equal(at, size)
+  }
+  for (let round = 0; round < 2; round++)
+    await Promise.all(Array.from({ length: 6 }, (_, at) => read(`${round}.${at}`, at % 3 === 0)))
+})
+
 t.test('64 clients that leave, waiting or being answered, take no connection with them', async t => {
   const waiting: ServerResponse[] = []
   let isSlow = true

@@ -214,6 +214,8 @@ t.test('one trace leads from the edge’s log to its calls of the provider and i
   const { app, browser, provider, lines, told } = await edge(t)
   const person = browser()
   await person.login(somebody())
+  // From here on the session is at hand.
+  await person.fetch('/oauth2/userinfo')
   await person.fetch('/api/payments/accounts')
   const token = await provider.logoutToken({ sid: sidOf(provider) })
   // Over a real connection, the body some time after the head: then it is read outside of the request's context.

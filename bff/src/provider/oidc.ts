@@ -97,6 +97,8 @@ export type ProviderOptions = ProviderConfig & {
   fetch?: typeof fetch
 }
 
+/** What an access token is made of (RFC 6749 §A.12), less the space: it becomes a part of a header field. */
+const visible = /^[\x21-\x7e]+$/
 /** ms; an access token that is said to live longer is renewed after this time. */
 const longestLifetime = 24 * 60 * 60_000
 /** ms; between two fetches of the keys for the sake of logout tokens, which anybody may send. */
@@ -139,14 +141,18 @@ export function createProvider(options: ProviderOptions): Provider {
     }
   }
 
-  const asTokens = (answer: client.TokenEndpointResponse, asked: number): Tokens => ({
-    accessToken: answer.access_token,
-    expiresAt:
-      asked +
-      (answer.expires_in === undefined ? options.assumedLifetime : Math.min(answer.expires_in * 1000, longestLifetime)),
-    ...(answer.refresh_token === undefined ? {} : { refreshToken: answer.refresh_token }),
-    ...(answer.id_token === undefined ? {} : { idToken: answer.id_token }),
-  })
+  const asTokens = (answer: client.TokenEndpointResponse, asked: number): Tokens => {
+    if (!visible.test(answer.access_token))
+      throw new ProviderError('untrusted', 'the access token has characters that no token has')
+    const { expires_in } = answer
+    const lifetime = expires_in === undefined ? options.assumedLifetime : Math.min(expires_in * 1000, longestLifetime)
+    return {
+      accessToken: answer.access_token,
+      expiresAt: asked + lifetime,
+      ...(answer.refresh_token === undefined ? {} : { refreshToken: answer.refresh_token }),
+      ...(answer.id_token === undefined ? {} : { idToken: answer.id_token }),
+    }
+  }
 
   /** The signature, which openid-client leaves to TLS, and the hash of the access token (Core §3.1.3.7-8). */
   async function assertSigned(answer: client.TokenEndpointResponse, atHash: unknown): Promise<void> {
@@ -240,7 +246,8 @@ export function createProvider(options: ProviderOptions): Provider {
         })
         if (answer.issued_token_type !== 'urn:ietf:params:oauth:token-type:access_token')
           throw new ProviderError('untrusted', 'the exchange gave another type of token than was asked for')
-        return { token: answer.access_token, expiresAt: asTokens(answer, asked).expiresAt }
+        const { accessToken: token, expiresAt } = asTokens(answer, asked)
+        return { token, expiresAt }
       }),
 
     revoke: refreshToken =>

@@ -232,7 +232,9 @@ class Connection {
     this.#socket.pause()
   }
 
+  /** The time that its client took is none of the upstream's. */
   resume(): void {
+    this.#deadline = performance.now() + this.#place.options.bodyTimeout
     this.#socket.resume()
   }
 

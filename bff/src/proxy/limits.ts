@@ -98,7 +98,14 @@ export function createAdmission(options: {
     return problem('rate_limited', detail, { headers: { 'retry-after': String(Math.ceil(wait / 1000)) } })
   }
   /** Synchronous but for the one request in a block that waits for the next. */
-  const charge = (claims: readonly (readonly [Rates, string])[]): Promise<void> | undefined => {
+  const charge = (limit: Rates, subject: string): Promise<void> | undefined => {
+    const wait = quotas[limit].take(subject)
+    if (typeof wait !== 'number') return wait.then(late => refuse(limit, late))
+    refuse(limit, wait)
+    return undefined
+  }
+  /** All of them, also when one refuses. */
+  const chargeAll = (claims: readonly (readonly [Rates, string])[]): Promise<void> | undefined => {
     const pending: Promise<readonly [Rates, number]>[] = []
     const verdicts: (readonly [Rates, number])[] = []
     for (const [limit, subject] of claims) {
@@ -109,8 +116,11 @@ export function createAdmission(options: {
     refuseLate(verdicts)
     return pending.length === 0 ? undefined : Promise.all(pending).then(refuseLate)
   }
+  const refuse = (limit: Rates, wait: number): void => {
+    if (wait > 0) throw refusal(limit, wait)
+  }
   const refuseLate = (verdicts: readonly (readonly [Rates, number])[]): void => {
-    for (const [limit, wait] of verdicts) if (wait > 0) throw refusal(limit, wait)
+    for (const [limit, wait] of verdicts) refuse(limit, wait)
   }
 
   const blocks = new WeakMap<object, string>()
@@ -142,14 +152,19 @@ export function createAdmission(options: {
   const anonymous = new WeakMap<FastifyRequest, string>()
   const chargeAddress = (request: FastifyRequest): Promise<void> | undefined => {
     const block = blockOf(request)
+    const isKnown = options.hasKnownSession(request)
+    // The path is canonical: one that does not begin like this is none of the strict ones.
+    const limit = request.raw.url?.startsWith('/oauth2/')
+      ? strict[request.routeOptions.url as keyof typeof strict]
+      : undefined
+    if (isKnown && limit === undefined) return charge('perAddressInAll', block)
     const claims: [Rates, string][] = [['perAddressInAll', block]]
-    const limit = strict[request.routeOptions.url as keyof typeof strict]
     if (limit !== undefined) claims.push([limit, block])
-    if (!options.hasKnownSession(request)) {
+    if (!isKnown) {
       claims.push(['perAddress', block])
       anonymous.set(request, block)
     }
-    return charge(claims)
+    return chargeAll(claims)
   }
 
   return {
@@ -168,7 +183,7 @@ export function createAdmission(options: {
       if (block !== undefined) quotas.perAddress.giveBack(block)
       if (!requests.enter(sessionId, raw))
         throw refusal('concurrent_requests', 1_000, 'Too many requests of this session are waiting for their answer.')
-      return charge([['perSession', sessionId]])
+      return charge('perSession', sessionId)
     },
     admitUpload(sessionId, response) {
       if (!uploads.enter(sessionId, response))
@@ -190,7 +205,7 @@ function occupancy(most: number) {
       const now = under.get(id) ?? 0
       if (now >= most) return false
       under.set(id, now + 1)
-      response.once('close', () => {
+      response.on('close', () => {
         const left = (under.get(id) ?? 1) - 1
         if (left === 0) under.delete(id)
         else under.set(id, left)

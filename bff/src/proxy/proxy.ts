@@ -1,5 +1,5 @@
 import { problem } from '@banking/contracts'
-import type { Metrics } from '@banking/telemetry'
+import { inTrace, type Metrics } from '@banking/telemetry'
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify'
 import { returnAddress } from '../login/return-address.ts'
 import type { Pages } from '../pages/pages.ts'
@@ -25,6 +25,14 @@ export type ProxyOptions = {
   headers: Readonly<Record<string, string>>
   /** Its name: no upstream may set it. */
   sessionCookie: string
+}
+
+/** The tokens for one upstream. */
+type TokenSource = {
+  /** The one for this session, if nothing needs to be done for it. */
+  atHand(session: Session): string | undefined
+  /** @param rejected the token that the upstream has just answered with 401 */
+  obtain(session: Session, rejected: string | undefined): Promise<string> | string
 }
 
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
@@ -62,23 +70,37 @@ export default async function proxy(app: FastifyInstance, options: ProxyOptions)
   const keepOwnPaths: onRequestHookHandler = (request, _reply, done) =>
     /^\/oauth2(?:[/?]|$)/.test(request.raw.url as string) ? done(problem('not_found')) : done()
 
+  const tokensOf = (upstream: Upstream): TokenSource | undefined => {
+    if (upstream.token === 'none') return undefined
+    if (upstream.token === 'exchange')
+      return {
+        atHand: session => exchange.atHand(session, upstream.audience),
+        obtain: (session, rejected) => exchange.tokenFor(session, upstream, rejected),
+      }
+    return {
+      atHand: session => (sessions.isFresh(session) ? session.tokens.accessToken : undefined),
+      obtain(session, rejected) {
+        // What an upstream says of a token that cannot be renewed ends nobody's session.
+        const isLast = rejected !== undefined && session.tokens.refreshToken === undefined
+        const fresh = isLast ? session : sessions.fresh(session, rejected)
+        return fresh instanceof Promise ? fresh.then(({ tokens }) => tokens.accessToken) : fresh.tokens.accessToken
+      },
+    }
+  }
+
   for (const upstream of options.upstreams) {
     const forward = forwarder.to(upstream)
-    const tokenFor = (session: Session, rejected: string | undefined) => {
-      if (upstream.token === 'exchange') return exchange.tokenFor(session, upstream, rejected)
-      if (upstream.token === 'none') return undefined
-      // What an upstream says of a token that cannot be renewed ends nobody's session.
-      const isLast = rejected !== undefined && session.tokens.refreshToken === undefined
-      const fresh = isLast ? session : sessions.fresh(session, rejected)
-      return fresh instanceof Promise ? fresh.then(({ tokens }) => tokens.accessToken) : fresh.tokens.accessToken
-    }
+    const tokens = tokensOf(upstream)
     const handler = (request: FastifyRequest, reply: FastifyReply): Promise<void> | undefined => {
       const session = request.session as Session
       const { headers } = request.raw
       const isStream = headers.accept?.includes('text/event-stream') === true
       const passport = {
         isStream,
-        token: (rejected?: string) => tokenFor(session, rejected),
+        token: (rejected?: string) =>
+          (rejected === undefined ? tokens?.atHand(session) : undefined) ??
+          // What is begun here is begun in the name of the request.
+          (tokens && inTrace(request.trace, () => tokens.obtain(session, rejected))),
         onUpload: () => admission.admitUpload(session.id, reply.raw),
         onAnswer: () => {
           if (isStream) streams.open(session, reply.raw)

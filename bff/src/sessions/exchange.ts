@@ -18,6 +18,8 @@ export type Exchange = {
    * @param rejected the token that the upstream has just answered with 401
    */
   tokenFor(session: Session, target: ExchangeTarget, rejected?: string): string | Promise<string>
+  /** The token for this audience, if nothing needs to be done for it. */
+  atHand(session: Session, audience: string): string | undefined
   /** Forgets what is held here of a session that is over. */
   forget(id: string): void
 }
@@ -109,6 +111,11 @@ export function createExchange(options: {
   }
 
   return {
+    atHand(session, audience) {
+      const known = local.get(session.id)?.get(audience)
+      return known !== undefined && !isDue(known) ? known.token : undefined
+    },
+
     tokenFor(session, target, rejected) {
       const { audience } = target
       const known = local.get(session.id)?.get(audience)

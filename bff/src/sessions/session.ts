@@ -8,6 +8,8 @@ import { type Lookup, loginRequired, type Session, type Sessions } from './sessi
 
 declare module 'fastify' {
   interface FastifyRequest {
+    /** What {@link sessionCookieOf} found; null before it has looked. */
+    presentedCookie: string | undefined | null
     /** The session of this request; null before {@link FastifyInstance.requireSession} has run. */
     session: Session | null
   }
@@ -42,8 +44,11 @@ export function clearSessionCookie(reply: FastifyReply): FastifyReply {
 
 /** The cookie, unless it came twice: then somebody put one beside it, and neither is believed. */
 export function sessionCookieOf(request: FastifyRequest): string | undefined {
-  const { cookie } = request.raw.headers
-  return cookie === undefined ? undefined : onlyCookie(cookie, request.server.sessionCookie.name)
+  if (request.presentedCookie === null) {
+    const { cookie } = request.raw.headers
+    request.presentedCookie = cookie === undefined ? undefined : onlyCookie(cookie, request.server.sessionCookie.name)
+  }
+  return request.presentedCookie
 }
 
 /** Cookie ↔ session. The session decides who asks; no other part of a request does. */
@@ -52,6 +57,7 @@ export default fp(
     const { sessions, publicOrigin, admission, cookie: named } = options
     app.decorate('sessionCookie', named)
     app.decorateRequest('session', null)
+    app.decorateRequest('presentedCookie', null)
     const guard = (isOurs: typeof isFromOwnScript): Guard => {
       const admit = (request: FastifyRequest, reply: FastifyReply, cookie: string | undefined, found: Lookup) => {
         if ('over' in found) {

@@ -51,6 +51,8 @@ export type Sessions = {
   isAlive(session: Held): Promise<boolean>
   /** Notes that a person did something; written at most once a minute. @returns undefined when nothing is to be written */
   touch(session: Session): Promise<void> | undefined
+  /** Whether {@link fresh} has nothing to do. */
+  isFresh(session: Session): boolean
   /**
    * The session with an access token that is good for a while yet. One refresh at a time per session; while the old
    * token is valid a provider that is down or slow goes unnoticed.
@@ -123,8 +125,8 @@ export function createSessions(options: SessionsOptions): Sessions {
   const { store, keys, provider, times, events, logger, metrics, now } = options
   const begun = metrics.counter('bff_sessions_begun_total', 'Logins that led to a session.')
   const over = metrics.counter('bff_sessions_ended_total', 'Sessions ended here.', ['reason'])
-  const lookups = metrics.counter('bff_session_lookups_total', 'Sessions looked up in the store.')
-  const hits = metrics.counter('bff_session_cache_hits_total', 'Sessions found in the local cache.')
+  const lookups = metrics.tally('bff_session_lookups_total', 'Sessions looked up in the store.')
+  const hits = metrics.tally('bff_session_cache_hits_total', 'Sessions found in the local cache.')
   metrics.gauge(
     'bff_sessions_remembered',
     'Sessions in the local cache: those seen in the last half minute.',
@@ -287,6 +289,8 @@ export function createSessions(options: SessionsOptions): Sessions {
         cache.touch(id, at)
       })
     },
+
+    isFresh: session => !needsRefresh(session, undefined),
 
     fresh(session, rejected) {
       if (!needsRefresh(session, rejected)) return session

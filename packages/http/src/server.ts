@@ -1,3 +1,4 @@
+import { randomUUIDv7 } from 'node:crypto'
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { type Problem, type ProblemCode, type ProblemDocument, problem, problemContentType } from '@banking/contracts'
@@ -10,7 +11,6 @@ import {
   newTrace,
   parseTraceparent,
   preparedLine,
-  randomIdBytes,
   type Trace,
 } from '@banking/telemetry'
 import swagger from '@fastify/swagger'
@@ -23,7 +23,6 @@ import Fastify, {
   LogController,
   type RawServerDefault,
 } from 'fastify'
-import { v7 as uuidv7 } from 'uuid'
 import { type ConnectionLimits, guardConnections } from './connections.ts'
 import { takeJson } from './json-body.ts'
 import { handleProblems, sendProblem, type Translator } from './problem-handler.ts'
@@ -113,7 +112,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     genReqId: request => {
       const given = options.continueTrace === false ? undefined : request.headers['x-request-id']
       const isKept = typeof given === 'string' && requestIdPattern.test(given)
-      return isKept ? given : uuidv7({ random: randomIdBytes() })
+      return isKept ? given : randomUUIDv7()
     },
     childLoggerFactory: (parent, bindings) => deferredChild(parent as Logger, () => bindings),
     // Node would answer a missing host by itself, without our header fields and without a problem.

@@ -29,26 +29,17 @@ export const inTrace = <T>(trace: Trace, work: () => T): T => running.run(trace,
 /** The trace in whose name the running code works, for calls and events far from the request. */
 export const currentTrace = (): Trace | undefined => running.getStore()
 
-/** Random bytes are drawn in bulk: three calls for a few of them would be the dearest part of a trace. */
-const pool = Buffer.alloc(4096)
-let used = pool.length
-
-function draw(bytes: number): number {
-  if (used + bytes > pool.length) {
-    randomFillSync(pool)
-    used = 0
-  }
-  used += bytes
-  return used - bytes
-}
+/** Random digits are drawn in bulk: three calls for a few of them would be the dearest part of a trace. */
+const pool = Buffer.alloc(1024)
+let digits = ''
+let used = 0
 
 function hex(bytes: number): string {
-  const from = draw(bytes)
-  return pool.toString('hex', from, from + bytes)
-}
-
-/** 16 random bytes, good until this is called the next time. */
-export function randomIdBytes(): Uint8Array {
-  const from = draw(16)
-  return pool.subarray(from, from + 16)
+  const length = 2 * bytes
+  if (used + length > digits.length) {
+    digits = randomFillSync(pool).toString('hex')
+    used = 0
+  }
+  used += length
+  return digits.slice(used - length, used)
 }
