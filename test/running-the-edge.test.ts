@@ -5,7 +5,7 @@ import t from 'tap'
 
 const root = resolve(import.meta.dirname, '..')
 const read = (file: string): string => readFileSync(resolve(root, file), 'utf8')
-const sources = globSync('{bff,packages/http}/src/**/*.ts', { cwd: root }).map(read).join('\n')
+const sources = globSync('{bff,packages/http,packages/telemetry}/src/**/*.ts', { cwd: root }).map(read).join('\n')
 /** What stands in code marks, where a bar is written with a backslash. */
 const marked = [...read('docs/running-the-edge.md').matchAll(/`([^`]+)`/g)].map(([, text = '']) =>
   text.replaceAll('\\|', '|'),
