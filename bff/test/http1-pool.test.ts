@@ -46,6 +46,24 @@ function pool(t: Test, origin: string, more: Partial<typeof limits> = {}) {
   return made
 }
 
+/** Time passes when the test says so, and not else: a machine that is busy is no upstream that is silent. */
+function clock(t: Test) {
+  let now = performance.now()
+  mock.method(performance, 'now', () => now)
+  mock.timers.enable({ apis: ['setInterval'] })
+  t.teardown(() => {
+    mock.timers.reset()
+    mock.restoreAll()
+  })
+  return {
+    /** So many ms, and a look of the pool at its connections. */
+    pass(ms: number) {
+      now += ms
+      mock.timers.tick(250)
+    },
+  }
+}
+
 type Told = { status?: number; fields?: string[]; body: string; end: 'whole' | 'error'; error?: Error }
 
 /** Asks and tells all that the handler was told. */
@@ -97,6 +115,7 @@ const good: Record<string, string> = {
   '304 with a length': 'HTTP/1.1 304 Not Modified\r\nContent-Length: 100\r\n\r\n',
   'interim answers':
     'HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx',
+  'sixteen interim answers': `${'HTTP/1.1 102 Processing\r\n\r\n'.repeat(16)}HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx`,
   'no reason': 'HTTP/1.1 200 \r\nContent-Length: 1\r\n\r\nx',
   'bytes above ASCII': 'HTTP/1.1 200 OK\r\nX-A: caf\xe9\xa0\r\nContent-Length: 1\r\n\r\n\xff',
   'spaces around values': 'HTTP/1.1 200 OK\r\nX-A: \t b c\r\nX-B:\r\nContent-Length:1\r\n\r\nx',
@@ -109,6 +128,7 @@ const bad: Record<string, string> = {
   'a status of two digits': 'HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n',
   'a status of four digits': 'HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n',
   'an upgrade that nobody asked for': 'HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nhello',
+  'interim answers without end': `${'HTTP/1.1 102 Processing\r\n\r\n'.repeat(17)}HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx`,
   'a length beside chunks':
     'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n',
   'chunks beside a length':
@@ -139,6 +159,7 @@ const bad: Record<string, string> = {
   'a chunk too large to be': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\nhello',
   'a chunk longer than it said': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhello\r\n0\r\n\r\n',
   'a chunk that ends with LF': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\n0\r\n\r\n',
+  'an extension that is too long': `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;${'a'.repeat(1024)}\r\nhello\r\n0\r\n\r\n`,
   'a trailer that is none': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX T: 1\r\n\r\n',
   'a trailer that is too large': `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-T: ${'x'.repeat(20_000)}\r\n\r\n`,
   'trailers that are too large together': `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n${'X-T: 0123456789\r\n'.repeat(1_200)}\r\n`,
@@ -270,6 +291,72 @@ t.test('gives memory that a handler keeps to nobody else until it is given back'
   t.ok(kept.length > 0)
 })
 
+t.test('takes nothing that came before a request for the answer to it', async t => {
+  const small = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
+  const evil = 'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil'
+  // One read of Node's is full where the answer ends, and the next one follows before the loop goes on.
+  const head = 'HTTP/1.1 200 OK\r\nContent-Length: '
+  const length = 65_536 - `${head}65432\r\n\r\n`.length
+  const large = `${head}${length}\r\n\r\n${'x'.repeat(length)}`
+  const { origin, sockets } = await speaking(t, (socket, _request, count) => {
+    socket.write(count === 1 ? large + evil : small)
+  })
+  const mine = pool(t, origin, { connections: 1 })
+  const bodies = (await Promise.all([ask(mine), ask(mine), ask(mine)])).map(({ body }) => body)
+  t.same(bodies, ['x'.repeat(length), 'ok', 'ok'])
+  t.equal(sockets.length, 2)
+})
+
+t.test(
+  'uses a connection again after what has no body, whatever it says, and after a client that had stopped reading',
+  async t => {
+    const { origin, sockets } = await speaking(t, (socket, _request, count) => {
+      if (count === 1) socket.write('HTTP/1.1 204 No Content\r\n\r\n')
+      else if (count === 2) socket.write('HTTP/1.1 304 Not Modified\r\nContent-Length: 100\r\n\r\n')
+      else socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+    })
+    const mine = pool(t, origin, { connections: 1 })
+    t.match(await ask(mine), { status: 204, body: '', end: 'whole' })
+    t.match(await ask(mine), { status: 304, body: '', end: 'whole' })
+    await new Promise<void>((resolve, reject) =>
+      mine.dispatch(
+        { method: 'GET', path: '/', headers: [], body: null },
+        {
+          onResponseStart: () => undefined,
+          onResponseData: controller => controller.pause(),
+          onResponseEnd: () => resolve(),
+          onResponseError: (_controller, error) => reject(error),
+        },
+      ),
+    )
+    t.match(await ask(mine), { body: 'ok', end: 'whole' })
+    t.equal(sockets.length, 1)
+  },
+)
+
+t.test('lets a connection rest a second less than the upstream says, else four seconds', async t => {
+  const { pass } = clock(t)
+  for (const [said, kept] of [
+    ['', 3_900],
+    ['Keep-Alive: timeout=10, max=5\r\n', 8_900],
+    ['Keep-Alive: timeout=2\r\n', 900],
+    ['Keep-Alive: timeout=999999\r\n', 598_900],
+  ] as const) {
+    const { origin, sockets } = await speaking(
+      t,
+      socket => void socket.write(`HTTP/1.1 200 OK\r\n${said}Content-Length: 2\r\n\r\nok`),
+    )
+    const mine = pool(t, origin, { connections: 1 })
+    await ask(mine)
+    pass(kept)
+    await ask(mine)
+    t.equal(sockets.length, 1, `${said || 'nothing'}: still there`)
+    pass(kept + 200)
+    await ask(mine)
+    t.equal(sockets.length, 2, `${said || 'nothing'}: a new one`)
+  }
+})
+
 t.test('closes after HEAD, HTTP/1.0 and Connection: close', async t => {
   const { origin, sockets, requests } = await speaking(t, (socket, _request, count) => {
     if (count === 1) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n')
@@ -351,19 +438,7 @@ t.test('gives up what does not come: a head, a body, a connection', async t => {
 })
 
 t.test('holds the upstream back while paused, for longer than a body may be silent', async t => {
-  // Time passes when the test says so: a machine that is busy is no upstream that is silent.
-  const { now } = performance
-  let passed = 0
-  mock.method(performance, 'now', () => now.call(performance) + passed)
-  mock.timers.enable({ apis: ['setInterval'] })
-  t.teardown(() => {
-    mock.timers.reset()
-    mock.restoreAll()
-  })
-  const pass = (ms: number) => {
-    passed += ms
-    mock.timers.tick(250)
-  }
+  const { pass } = clock(t)
   const size = 20 * 1024 * 1024
   let written = 0
   const { origin } = await speaking(t, (socket, request) => {
