@@ -246,6 +246,17 @@ t.test('keeps the addresses of our own pages, query and fragment too', t => {
   t.end()
 })
 
+t.test('keeps no address that is long, as it came or as it would be kept', t => {
+  const ascii = (length: number) => `/${'a'.repeat(length - 1)}`
+  t.equal(returnAddress(ascii(2048), origin), ascii(2048))
+  t.equal(returnAddress(ascii(2049), origin), undefined)
+  t.equal(returnAddress(`/${'a/../'.repeat(500)}pay`, origin), undefined, 'though the parser would read /pay')
+  const euros = (count: number) => `/${'€'.repeat(count)}`
+  t.equal(returnAddress(euros(227), origin)?.length, 1 + 227 * 9)
+  t.equal(returnAddress(euros(228), origin), undefined)
+  t.end()
+})
+
 t.test('sends a login that asks for another place to the start page', async t => {
   const { browser } = await edge(t)
   for (const text of [

@@ -1,5 +1,6 @@
 /** How often an address may be decoded by what stands between us and the page: proxies, routers, scripts. */
 const depths = 3
+/** Characters, as it came and as it is kept: of letters beyond ASCII each becomes up to nine. */
 const longest = 2048
 
 /**
@@ -24,6 +25,7 @@ export function returnAddress(given: unknown, origin: string): string | undefine
   const url = URL.parse(given, origin)
   if (url === null || url.origin !== origin) return undefined
   const address = url.pathname + url.search + url.hash
+  if (address.length > longest) return undefined
   // Dot segments may have brought two slashes to the front: `/.//evil.example`.
   if (!isLocal(address)) return undefined
   // Nothing under these is a page: leading back there would log out, loop, or show a bare document.
