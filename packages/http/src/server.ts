@@ -171,10 +171,15 @@ function refuseUnparsed(
   headers: Readonly<Record<string, string>>,
   logger: Logger,
 ): void {
+  // Each further piece that cannot be parsed comes here again: closed now, the answer could be lost on its way.
+  if (refused.has(socket)) return
   if (error.code === 'ECONNRESET' || !socket.writable || owesAnotherAnswer(socket)) return void socket.destroy()
   logger.debug({ code: error.code }, 'request not parsed')
   answerRaw(socket, problem(unparsedProblems[error.code ?? ''] ?? 'request_malformed'), headers)
 }
+
+/** Connections whose last answer was given; they end by themselves in a moment. */
+const refused = new WeakSet<Socket>()
 
 /** A whole answer on a connection that has no request of Node's, and the end of that connection. */
 function answerRaw(socket: Socket, refusal: Problem, headers: Readonly<Record<string, string>>): void {
@@ -189,6 +194,7 @@ function answerRaw(socket: Socket, refusal: Problem, headers: Readonly<Record<st
   }
   const head = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`)
   const { status } = refusal
+  refused.add(socket)
   // The client may still be sending; closed at once, its kernel would throw our answer away.
   setTimeout(() => socket.destroy(), linger).unref()
   socket.resume()

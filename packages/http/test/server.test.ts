@@ -228,6 +228,12 @@ t.test('refuses what is not HTTP with a problem, and an HTTP/1.1 request without
   }
 })
 
+t.test('tells its refusal to a client that goes on sending', async t => {
+  const { app } = await testServer(t)
+  const long = `GET / HTTP/1.1\r\nhost: x\r\nx: ${'y'.repeat(1024 * 1024)}\r\n\r\n`
+  t.match(await speak(t, app, long), /^HTTP\/1\.1 431 /, 'and not a reset, which could overtake it')
+})
+
 t.test('ends a connection that it has refused, whatever the client does', async t => {
   const { app } = await testServer(t)
   await app.listen({ host: '127.0.0.1', port: 0 })
