@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { addressBlock, clientAddress, trustedProxies } from '../src/proxy/client-address.ts'
+import { addressBlock, clientAddress, siteOf, trustedProxies } from '../src/proxy/client-address.ts'
 
 const own = trustedProxies(['10.4.0.0/16', 'fd00:4::/32', '192.0.2.7'])
 
@@ -118,6 +118,15 @@ t.test('counts an IPv6 customer by the /64 and every spelling of an address as o
   t.not(block('2001:db8:0:1::1'), block('2001:db8:0:0::1'))
   for (const peer of ['203.0.113.9', '::ffff:203.0.113.9', '::ffff:cb00:7109', '0:0:0:0:0:FFFF:CB00:7109'])
     t.equal(block(peer), '203.0.113.9', peer)
+  t.end()
+})
+
+t.test('knows the /48 that a block of IPv6 lies in, and none of an IPv4 address', t => {
+  for (const address of ['2001:db8:5::1', '2001:DB8:0005:ffff::1', '2001:db8:5:1:2:3:4:5'])
+    t.equal(siteOf(addressBlock(address)), '2001:db8:5::/48', address)
+  t.equal(siteOf(addressBlock('::1')), '0:0:0::/48')
+  t.not(siteOf(addressBlock('2001:db8:5::1')), siteOf(addressBlock('2001:db8:6::1')))
+  t.equal(siteOf(addressBlock('203.0.113.9')), undefined)
   t.end()
 })
 

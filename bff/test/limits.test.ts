@@ -161,6 +161,60 @@ t.test('counts the whole /64 of an IPv6 customer, and IPv4 in either form', asyn
   )
 })
 
+/** The /48 of a site that no test before had, without the colon behind it. */
+const strangeSite = () => `2001:${(process.pid % 60_000).toString(16)}:${((Date.now() + ++last) % 60_000).toString(16)}`
+
+/** @returns how many requests pass, one each of 200 networks of a site */
+async function floodOf(site: string, { app }: Awaited<ReturnType<typeof edge>>, url: string) {
+  let passed = 0
+  for (let n = 1; n <= 200; n++) {
+    const remoteAddress = `${site}:${n.toString(16)}::1`
+    if ((await app.inject({ url, remoteAddress, headers: { host: 'a' } })).statusCode !== 429) passed++
+  }
+  return passed
+}
+
+t.test('the 65,536 networks of one IPv6 site are sixteen addresses and no more', async t => {
+  const under = await edge(t, { config: { limits: { ...open, perAddress: still(2), logins: still(4) } } })
+  const [one, two] = [strangeSite(), strangeSite()]
+  t.equal(await floodOf(one, under, '/oauth2/jwks'), 16 * 2)
+  t.equal(await floodOf(one, under, '/oauth2/jwks'), 0)
+  t.equal(await floodOf(two, under, '/oauth2/jwks'), 16 * 2, 'the next site has its own')
+  const logins = await edge(t, { config: { limits: { ...open, logins: still(4) } } })
+  t.equal(await floodOf(strangeSite(), logins, '/oauth2/start'), 16 * 4)
+})
+
+t.test('a network that asks for too much costs its neighbours nothing', async t => {
+  const under = await edge(t, { config: { limits: { ...open, perAddress: still(2) } } })
+  const site = strangeSite()
+  const request = { url: '/oauth2/jwks', remoteAddress: `${site}:ffff::1` }
+  let passed = 0
+  for (let n = 0; n < 100; n++) passed += (await flood(under, 1, request)).passed
+  t.equal(passed, 2)
+  t.equal(await floodOf(site, under, '/oauth2/jwks'), 16 * 2 - 2)
+})
+
+t.test('a session costs its site nothing once it is known', async t => {
+  const { browser, provider, keyFile, config } = await edge(t, { config: { limits: open } })
+  const person = browser(stranger())
+  await person.login()
+  // Another process, which has not seen the session yet.
+  const other = await edge(t, {
+    provider,
+    clientKeyFile: keyFile,
+    sessionKeys: config.sessionKeys,
+    config: { limits: { ...open, perAddress: still(1) } },
+  })
+  const site = strangeSite()
+  const { statusCode } = await other.app.inject({
+    url: '/oauth2/userinfo',
+    remoteAddress: `${site}:ffff::1`,
+    headers: { host: 'localhost:3000', cookie: `__Host-session=${person.cookie()}`, 'x-csrf': '1' },
+  })
+  t.equal(statusCode, 200)
+  t.equal(await floodOf(site, other, '/oauth2/jwks'), 16)
+})
+
 t.test('behind a trusted proxy it is the client that is counted, and no client can be another', async t => {
   const proxy = '192.0.2.7'
   const under = await edge(t, { config: { limits: { ...open, perAddress: still(8) }, trustedProxies: [proxy] } })

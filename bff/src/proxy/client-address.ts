@@ -119,3 +119,14 @@ export function addressBlock(address: string): string {
     .map(group => group.toString(16))
     .join(':')}::/64`
 }
+
+/**
+ * The /48 that a block lies in, of which a customer may have all 65,536 (RFC 6177); undefined for an IPv4 address, of
+ * which nobody has so many.
+ *
+ * @param block as {@link addressBlock} gives it
+ */
+export function siteOf(block: string): string | undefined {
+  const end = block.indexOf('::/64')
+  return end === -1 ? undefined : `${block.slice(0, block.lastIndexOf(':', end - 1))}::/48`
+}

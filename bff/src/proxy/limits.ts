@@ -3,7 +3,7 @@ import { type Problem, problem } from '@banking/contracts'
 import type { Logger, Metrics } from '@banking/telemetry'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Redis } from '../redis.ts'
-import { addressBlock, clientAddress, type TrustedProxies } from './client-address.ts'
+import { addressBlock, clientAddress, siteOf, type TrustedProxies } from './client-address.ts'
 import { createQuota, type Quota, type Rate } from './quota.ts'
 
 /** How much one may ask for. Rates hold over all replicas, numbers of things at once for each of them. */
@@ -83,12 +83,17 @@ export function createAdmission(options: {
   const { limits, trustedProxies, redis, logger } = options
   const refused = options.metrics.counter('bff_rate_limited_total', 'Requests beyond a limit.', ['limit'])
   const quota = (name: Rates): Quota => createQuota({ name, rate: limits[name], redis })
+  const addressQuota = (name: Exclude<Rates, 'perSession'>): Quota => {
+    const { perSecond, burst } = limits[name]
+    const rate = { perSecond: siteBlocks * perSecond, burst: siteBlocks * burst }
+    return withSites(quota(name), createQuota({ name: `${name}48`, rate, redis }))
+  }
   const quotas: Readonly<Record<Rates, Quota>> = {
     perSession: quota('perSession'),
-    perAddress: quota('perAddress'),
-    perAddressInAll: quota('perAddressInAll'),
-    logins: quota('logins'),
-    logoutTokens: quota('logoutTokens'),
+    perAddress: addressQuota('perAddress'),
+    perAddressInAll: addressQuota('perAddressInAll'),
+    logins: addressQuota('logins'),
+    logoutTokens: addressQuota('logoutTokens'),
   }
   const requests = occupancy(limits.concurrentRequests)
   const uploads = occupancy(limits.concurrentUploads)
@@ -188,6 +193,30 @@ export function createAdmission(options: {
     admitUpload(sessionId, response) {
       if (!uploads.enter(sessionId, response))
         throw refusal('concurrent_uploads', 1_000, 'Too many bodies of this session are on their way.')
+    },
+  }
+}
+
+/**
+ * Blocks of one IPv6 site that may use up what each of them has: a customer may have all 65,536, and a network of phones
+ * gives each of as many customers one.
+ */
+const siteBlocks = 16
+
+/** A block's quota that takes from its site's too; one that has nothing left costs its neighbours nothing. */
+function withSites(blocks: Quota, sites: Quota): Quota {
+  return {
+    take(block) {
+      const site = siteOf(block)
+      const wait = blocks.take(block)
+      if (site === undefined) return wait
+      if (typeof wait === 'number') return wait > 0 ? wait : sites.take(site)
+      return wait.then(late => (late > 0 ? late : sites.take(site)))
+    },
+    giveBack(block) {
+      const site = siteOf(block)
+      blocks.giveBack(block)
+      if (site !== undefined) sites.giveBack(site)
     },
   }
 }
