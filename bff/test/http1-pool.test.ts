@@ -291,6 +291,38 @@ t.test('gives memory that a handler keeps to nobody else until it is given back'
   t.ok(kept.length > 0)
 })
 
+t.test('gives memory back once nobody keeps any piece of it', async t => {
+  const size = 20_000
+  const chunk = (letter: string) => `${size.toString(16)}\r\n${letter.repeat(size)}\r\n`
+  const { origin } = await speaking(t, (socket, request) => {
+    const letter = request.slice('GET /'.length, 'GET /x'.length)
+    // Two pieces in one read.
+    socket.write(`HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n${chunk(letter)}${chunk(letter)}0\r\n\r\n`)
+  })
+  const mine = pool(t, origin, { connections: 4 })
+  const kept: { chunk: Buffer; giveBack: () => void }[] = []
+  const get = (letter: string): Promise<void> =>
+    new Promise((resolve, reject) => {
+      mine.dispatch(
+        { method: 'GET', path: `/${letter}`, headers: [], body: null },
+        {
+          onResponseData(controller, chunk) {
+            const { keep } = controller as unknown as { keep(): () => void }
+            if (letter === 'a') kept.push({ chunk, giveBack: keep.call(controller) })
+          },
+          onResponseEnd: () => resolve(),
+          onResponseError: (_controller, error) => reject(error),
+        },
+      )
+    })
+  await get('a')
+  kept[0]?.giveBack()
+  for (let n = 0; n < 3; n++) await Promise.all([...'bcde'].map(get))
+  for (const { chunk } of kept.slice(1))
+    t.ok(chunk.equals(Buffer.alloc(chunk.length, 'a')), 'what is still kept is nobody else’s')
+  t.ok(kept.length > 1)
+})
+
 t.test('takes nothing that came before a request for the answer to it', async t => {
   const small = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
   const evil = 'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil'

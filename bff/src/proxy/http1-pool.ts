@@ -166,6 +166,8 @@ class Connection {
   #deadline: number
   #rest = restingTime
   #block: Buffer
+  /** Of the block that is being read from, once a piece of it is kept. */
+  #loan: { release(): void; hold(): void } | undefined
 
   constructor(address: TcpNetConnectOpts, place: Place, first: Waiting) {
     this.#block = place.takeBlock()
@@ -173,6 +175,8 @@ class Connection {
       buffer: () => this.#block,
       callback: (size: number) => {
         this.#read(this.#block.subarray(0, size))
+        this.#loan?.release()
+        this.#loan = undefined
         return true
       },
     }
@@ -238,11 +242,27 @@ class Connection {
     this.#socket.resume()
   }
 
-  /** Reads on into another block. @returns gives this one back */
+  /** Reads on into another block. @returns gives this one back, once all pieces of it that are kept were given back */
   lendBlock(): () => void {
+    this.#loan ??= this.#lend()
+    const { hold, release } = this.#loan
+    hold()
+    return release
+  }
+
+  /** Held by the read itself until that is over: several pieces may lie in one block. */
+  #lend(): { release(): void; hold(): void } {
     const block = this.#block
+    let holders = 1
     this.#block = this.#place.takeBlock()
-    return () => this.#place.giveBack(block)
+    return {
+      hold: () => {
+        holders++
+      },
+      release: () => {
+        if (--holders === 0) this.#place.giveBack(block)
+      },
+    }
   }
 
   /** Ends the connection and, with this reason, the request that it serves. */
