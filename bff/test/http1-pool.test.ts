@@ -456,6 +456,23 @@ t.test('keeps to its connections, in order, and forgets who was given up while w
   )
 })
 
+t.test('a request that is given up before it was written leaves a good connection to the next', async t => {
+  const { origin, requests, sockets } = await speaking(t, socket => {
+    socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+  })
+  const mine = pool(t, origin, { connections: 1 })
+  const gone = new Error('gone')
+  const giveUp = (controller: Dispatcher.DispatchController): void => controller.abort(gone)
+  // The first one while its connection is opened, the third when there is one at rest.
+  const asked = [ask(mine, {}, giveUp), ask(mine)]
+  t.equal((await asked[0])?.error, gone)
+  t.equal((await asked[1])?.body, 'ok')
+  t.equal((await ask(mine, {}, giveUp)).error, gone)
+  t.equal((await ask(mine)).body, 'ok')
+  t.equal(requests.length, 2)
+  t.equal(sockets.length, 1)
+})
+
 t.test('gives up what does not come: a head, a body, a connection', async t => {
   const silent = await speaking(t, () => undefined)
   t.match((await ask(pool(t, silent.origin, { headersTimeout: 100 }))).error, { code: 'UND_ERR_HEADERS_TIMEOUT' })

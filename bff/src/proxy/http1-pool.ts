@@ -232,6 +232,11 @@ class Connection {
     }
   }
 
+  /** Ends the connection if it serves this one: nobody waits for the rest of its answer. */
+  abandon(exchange: Exchange, reason: Error): void {
+    if (this.#exchange === exchange) this.fail(reason)
+  }
+
   pause(): void {
     this.#socket.pause()
   }
@@ -414,7 +419,7 @@ class Exchange implements Dispatcher.DispatchController {
     if (this.#isOver || this.aborted) return
     this.aborted = true
     this.reason = reason
-    this.#connection.fail(reason)
+    this.#connection.abandon(this, reason)
     this.fail(reason)
   }
 
