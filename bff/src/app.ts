@@ -2,10 +2,9 @@ import { type Problem, problem } from '@banking/contracts'
 import { createServer, type Server } from '@banking/http'
 import { inTrace, type Logger, type Metrics } from '@banking/telemetry'
 import cookie from '@fastify/cookie'
-import type { FastifyRequest } from 'fastify'
 import type { BffConfig } from './config/config.ts'
 import { type Events, loggedEvents } from './events/events.ts'
-import refusalEvents from './events/refusal-events.ts'
+import { tellRefusals } from './events/refusal-events.ts'
 import { createLogin } from './login/login.ts'
 import { createLoginTransactions } from './login/login-transaction.ts'
 import { createLoopBreaker } from './login/loop-breaker.ts'
@@ -82,15 +81,10 @@ export async function buildApp(
   // Another replica may have ended it; if it was only refreshed, its tokens are in the store.
   sessions.onChange(exchange.forget)
 
-  const hasSessionAtHand = (request: FastifyRequest): boolean => {
-    const cookie = sessionCookieOf(request)
-    return cookie !== undefined && sessions.cached(cookie) !== undefined
-  }
   const admission = createAdmission({
     limits,
     trustedProxies: isTrusted,
     redis,
-    hasKnownSession: request => hasSessionAtHand(request),
     logger,
     metrics,
   })
@@ -112,6 +106,7 @@ export async function buildApp(
     headers,
     pageOf: pages.pageOf,
     translators: [asProviderProblem],
+    onRefused: tellRefusals({ events, sessions }),
     connections: {
       most: limits.connections,
       mostPerClient: limits.addressConnections,
@@ -121,23 +116,21 @@ export async function buildApp(
       },
     },
   })
+  // One hook that calls back, for all that a forwarded request passes: each further one, and each promise, would cost it
+  // more than most of what is done here.
   app.addHook('onRequest', (request, _reply, done) => {
-    // With a session at hand a request is only forwarded, and what is not is done in its name there: a context of its
-    // own would cost more than all that is known of the session.
-    const url = request.raw.url as string
-    if (hasSessionAtHand(request) && !url.startsWith('/oauth2/')) done()
-    else inTrace(request.trace, done)
-  })
-  // Hooks that call back, here and for all that a forwarded request passes: each promise would be one more of them.
-  app.addHook('onRequest', (request, _reply, done) => {
-    if (!isCanonical(request.raw.url as string)) done(problem('path_malformed'))
-    else if (countOf(request.raw.rawHeaders, 'host') > 1) done(problem('request_invalid', 'host was sent twice'))
-    else done()
+    const { raw } = request
+    const url = raw.url as string
+    if (!isCanonical(url)) return done(problem('path_malformed'))
+    if (countOf(raw.rawHeaders, 'host') > 1) return done(problem('request_invalid', 'host was sent twice'))
+    const cookie = sessionCookieOf(request)
+    const isKnown = cookie !== undefined && sessions.cached(cookie) !== undefined
+    // With a session at hand a request is only forwarded, and what is more than that is done in its name there.
+    if (isKnown && !url.startsWith('/oauth2/')) admission.admitAddress(request, isKnown, done)
+    else inTrace(request.trace, () => admission.admitAddress(request, isKnown, done))
   })
   // Nothing is parsed for every request: see `cookiesOf`.
   await app.register(cookie, { hook: false })
-  app.addHook('onRequest', admission.onRequest)
-  await app.register(refusalEvents, { events, sessions })
   await app.register(pages.plugin)
   await app.register(session, { sessions, publicOrigin, admission, cookie: config.cookie })
   await app.register(start, { login, sessions, pages, publicOrigin, breaker })

@@ -1,5 +1,4 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
-import fp from 'fastify-plugin'
+import type { FastifyRequest } from 'fastify'
 import { loginOf } from '../login/login-transaction.ts'
 import { identityOf } from '../sessions/seal.ts'
 import { sessionCookieOf } from '../sessions/session.ts'
@@ -13,42 +12,34 @@ const quiet = 10_000
 const most = 1_000
 
 /** Tells what was refused to somebody who holds a session's cookie, was logging in, or spoke for the provider. */
-export default fp(
-  async (app: FastifyInstance, { events, sessions }: { events: Events; sessions: Sessions }) => {
-    let told = new Set<string>()
-    let since = performance.now()
-    const isNew = (what: string): boolean => {
-      if (performance.now() - since > quiet) {
-        told = new Set()
-        since = performance.now()
-      }
-      return told.size < most && told.size < told.add(what).size
+export function tellRefusals({ events, sessions }: { events: Events; sessions: Sessions }) {
+  let told = new Set<string>()
+  let since = performance.now()
+  const isNew = (what: string): boolean => {
+    if (performance.now() - since > quiet) {
+      told = new Set()
+      since = performance.now()
     }
+    return told.size < most && told.size < told.add(what).size
+  }
 
-    app.addHook('onResponse', (request, _reply, done) => {
-      if (request.problemCode !== undefined) tell(request, request.problemCode)
-      done()
-    })
-
-    const tell = (request: FastifyRequest, code: string): void => {
-      const { trace } = request
-      const about = { trace }
-      const route = request.routeOptions.url ?? ''
-      if (ofLogins.has(route)) {
-        const state = new URLSearchParams(request.raw.url?.split('?')[1]).get('state') ?? ''
-        const login = loginOf(state) ?? request.id
-        if (isNew(`${code} ${login}`)) events.record('login.refused', login, { code }, about)
-      } else if (route === '/oauth2/backchannel_logout') {
-        if (isNew(request.id)) events.record('logout.refused', request.id, { code }, about)
-      } else if (ofSessions.has(code)) {
-        const cookie = sessionCookieOf(request)
-        const identity = identityOf(cookie)
-        if (cookie === undefined || identity === undefined || !isNew(`${code} ${identity.id}`)) return
-        const person = sessions.cached(cookie)?.person
-        const data = { code, ...(person === undefined ? {} : { actor: actorOf(person) }) }
-        events.record('session.refused', identity.id, data, about)
-      }
+  return (request: FastifyRequest, code: string): void => {
+    const { trace } = request
+    const about = { trace }
+    const route = request.routeOptions.url ?? ''
+    if (ofLogins.has(route)) {
+      const state = new URLSearchParams(request.raw.url?.split('?')[1]).get('state') ?? ''
+      const login = loginOf(state) ?? request.id
+      if (isNew(`${code} ${login}`)) events.record('login.refused', login, { code }, about)
+    } else if (route === '/oauth2/backchannel_logout') {
+      if (isNew(request.id)) events.record('logout.refused', request.id, { code }, about)
+    } else if (ofSessions.has(code)) {
+      const cookie = sessionCookieOf(request)
+      const identity = identityOf(cookie)
+      if (cookie === undefined || identity === undefined || !isNew(`${code} ${identity.id}`)) return
+      const person = sessions.cached(cookie)?.person
+      const data = { code, ...(person === undefined ? {} : { actor: actorOf(person) }) }
+      events.record('session.refused', identity.id, data, about)
     }
-  },
-  { name: 'refusal-events', dependencies: ['@fastify/cookie'] },
-)
+  }
+}

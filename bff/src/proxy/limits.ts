@@ -45,8 +45,13 @@ export const defaultLimits: Limits = {
 
 /** Counts what is asked for, and refuses what is too much: 429 `rate_limited`. */
 export type Admission = {
-  /** onRequest hook: charges the address. Synchronous but for the one request in a block that waits for the next. */
-  onRequest: (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void
+  /**
+   * Charges the address. Synchronous but for the one request in a block that waits for the next.
+   *
+   * @param isKnown whether the request carries the cookie of a session that this process knows to live
+   * @param done an onRequest hook's: called once, with a Problem when the address has asked for too much
+   */
+  admitAddress: (request: FastifyRequest, isKnown: boolean, done: (error?: Error) => void) => void
   /**
    * Charges a session for a request, and its address no longer.
    *
@@ -75,8 +80,6 @@ export function createAdmission(options: {
   limits: Limits
   trustedProxies: TrustedProxies
   redis: Redis
-  /** Whether a request carries the cookie of a session that this process knows to live, without asking anybody. */
-  hasKnownSession: (request: FastifyRequest) => boolean
   logger: Logger
   metrics: Metrics
 }): Admission {
@@ -155,9 +158,8 @@ export function createAdmission(options: {
 
   /** The address that was charged for somebody without a known session. */
   const anonymous = new WeakMap<FastifyRequest, string>()
-  const chargeAddress = (request: FastifyRequest): Promise<void> | undefined => {
+  const chargeAddress = (request: FastifyRequest, isKnown: boolean): Promise<void> | undefined => {
     const block = blockOf(request)
-    const isKnown = options.hasKnownSession(request)
     // The path is canonical: one that does not begin like this is none of the strict ones.
     const limit = request.raw.url?.startsWith('/oauth2/')
       ? strict[request.routeOptions.url as keyof typeof strict]
@@ -173,9 +175,9 @@ export function createAdmission(options: {
   }
 
   return {
-    onRequest(request, _reply, done) {
+    admitAddress(request, isKnown, done) {
       try {
-        const waiting = chargeAddress(request)
+        const waiting = chargeAddress(request, isKnown)
         if (waiting === undefined) done()
         else waiting.then(() => done(), done)
       } catch (error) {
@@ -227,17 +229,20 @@ function valuesOf(rawHeaders: readonly string[], name: string): string[] {
 
 /** Counts what is under way, by session. */
 function occupancy(most: number) {
-  const under = new Map<string, number>()
+  const under = new Map<string, { count: number }>()
   return {
     /** @returns whether there was room; it is given up when the response is over, however that comes about */
     enter(id: string, response: ServerResponse): boolean {
-      const now = under.get(id) ?? 0
-      if (now >= most) return false
-      under.set(id, now + 1)
+      let place = under.get(id)
+      if (place === undefined) {
+        place = { count: 0 }
+        under.set(id, place)
+      }
+      if (place.count >= most) return false
+      place.count++
       response.on('close', () => {
-        const left = (under.get(id) ?? 1) - 1
-        if (left === 0) under.delete(id)
-        else under.set(id, left)
+        place.count--
+        if (place.count === 0) under.delete(id)
       })
       return true
     },

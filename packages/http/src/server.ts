@@ -63,6 +63,8 @@ export type ServerOptions = {
   pageOf?: (request: FastifyRequest, document: ProblemDocument) => string | undefined
   /** Header fields of every answer, also of those that are given before a route is found. */
   headers?: Readonly<Record<string, string>>
+  /** Told of each refusal with the code of its problem, once it was answered. */
+  onRefused?: (request: FastifyRequest, code: string) => void
   /** Connections that are taken; without it as many as come, which is right behind a proxy of ours only. */
   connections?: ConnectionLimits
 }
@@ -153,7 +155,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   takeJson(app as unknown as FastifyInstance)
   app.setValidatorCompiler(validatorCompiler)
   handleProblems(app as unknown as FastifyInstance, options.translators ?? [])
-  observe(app, { logger, metrics, continueTrace: options.continueTrace ?? true, headers })
+  observe(app, { logger, metrics, continueTrace: options.continueTrace ?? true, headers, onRefused: options.onRefused })
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -235,9 +237,10 @@ function observe(
     metrics: Metrics
     continueTrace: boolean
     headers: Readonly<Record<string, string>>
+    onRefused: ServerOptions['onRefused']
   },
 ): void {
-  const { logger, metrics, continueTrace, headers } = options
+  const { logger, metrics, continueTrace, headers, onRefused } = options
   const seconds = metrics.histogram('http_request_duration_seconds', 'Time from request to end of answer.', [
     'method',
     'route',
@@ -280,7 +283,9 @@ function observe(
     }
     const ms = reply.elapsedTime
     one.series.observe(ms / 1000)
-    one.line(request.id, request.trace.traceId, Math.round(ms * 10) / 10, request.problemCode)
+    const { problemCode } = request
+    one.line(request.id, request.trace.traceId, Math.round(ms * 10) / 10, problemCode)
+    if (problemCode !== undefined) onRefused?.(request, problemCode)
     done()
   })
 }
