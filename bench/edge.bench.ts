@@ -56,15 +56,16 @@ async function main(): Promise<void> {
     ...[redisServer, '--port', String(redisPort), '--bind', '127.0.0.1', '--save', '', '--loglevel', 'warning'],
   ])
   const upstream = await startUpstream()
+  const tokens = bank === undefined ? standInTokens() : await keycloakTokens(bank)
   const settings: EdgeSettings = {
     port: await freePort(),
     upstream,
     redis: `redis://127.0.0.1:${redisPort}`,
     issuer: bank?.status.issuer ?? 'http://127.0.0.1:9/realms/banking',
     clientKeyFile: await keyFile('client.json', { keys: [await clientKey()] }),
+    tokenLength: tokens.exchanged.length,
     sessionKeyFile: await keyFile('session.json', { current: 'k', keys: { k: randomBytes(32).toString('base64url') } }),
   }
-  const tokens = bank === undefined ? standInTokens() : await keycloakTokens(bank)
   describe(bank)
   const [cookie = ''] = await beginSessions(settings, tokens, 1)
   if (flags.minutes !== undefined) {

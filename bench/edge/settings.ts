@@ -13,6 +13,8 @@ export type EdgeSettings = {
   issuer: string
   clientKeyFile: string
   sessionKeyFile: string
+  /** Characters of the token that the upstream gets. */
+  tokenLength: number
 }
 
 export const publicOrigin = 'http://localhost:3000'

@@ -10,7 +10,8 @@ import { type EdgeSettings, edgeConfig, publicOrigin } from './settings.ts'
  * a token of the same size that is always there. No such route exists in the product; this is what its sessions are
  * compared with.
  */
-const config = edgeConfig(JSON.parse(process.env['SETTINGS'] ?? '') as EdgeSettings)
+const settings = JSON.parse(process.env['SETTINGS'] ?? '') as EdgeSettings
+const config = edgeConfig(settings)
 const metrics = createMetrics('bff')
 const headers = securityHeaders(config.provider.issuer, publicOrigin.startsWith('https:'))
 const logger = createLogger({ name: 'bff' })
@@ -21,7 +22,7 @@ app.addHook('onRequest', (request, reply, done) => {
 })
 app.removeAllContentTypeParsers()
 const forwarder = createForwarder({ headers, sessionCookie: config.cookie.name, metrics })
-const token = 'x'.repeat(900)
+const token = 'x'.repeat(settings.tokenLength)
 for (const upstream of config.upstreams) {
   const forward = forwarder.to(upstream)
   for (const url of [upstream.prefix, `${upstream.prefix}/*`])
