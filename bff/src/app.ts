@@ -2,6 +2,7 @@ import { type Problem, problem } from '@banking/contracts'
 import { createServer, type Server } from '@banking/http'
 import { inTrace, type Logger, type Metrics } from '@banking/telemetry'
 import cookie from '@fastify/cookie'
+import type { FastifyRequest } from 'fastify'
 import type { BffConfig } from './config/config.ts'
 import { type Events, loggedEvents } from './events/events.ts'
 import { tellRefusals } from './events/refusal-events.ts'
@@ -30,7 +31,7 @@ import userinfo from './routes/userinfo.ts'
 import { createExchange } from './sessions/exchange.ts'
 import session, { sessionCookieOf } from './sessions/session.ts'
 import { createSessionStore } from './sessions/session-store.ts'
-import { createSessions, type Sessions } from './sessions/sessions.ts'
+import { createSessions, type Session, type Sessions } from './sessions/sessions.ts'
 import { createStreams, type Streams } from './sessions/streams.ts'
 
 export type Dependencies = {
@@ -116,6 +117,19 @@ export async function buildApp(
       },
     },
   })
+  const admit = (request: FastifyRequest, known: Session | undefined, done: (error?: Error) => void): void => {
+    let waiting: Promise<void> | undefined
+    try {
+      waiting = admission.admitAddress(request, known !== undefined)
+    } catch (error) {
+      done(error as Error)
+      return
+    }
+    if (waiting !== undefined) return void waiting.then(() => done(), done)
+    // Good for this turn only: who had to wait looks again.
+    request.knownSession = known
+    done()
+  }
   // One hook that calls back, for all that a forwarded request passes: each further one, and each promise, would cost it
   // more than most of what is done here.
   app.addHook('onRequest', (request, _reply, done) => {
@@ -124,10 +138,10 @@ export async function buildApp(
     if (!isCanonical(url)) return done(problem('path_malformed'))
     if (countOf(raw.rawHeaders, 'host') > 1) return done(problem('request_invalid', 'host was sent twice'))
     const cookie = sessionCookieOf(request)
-    const isKnown = cookie !== undefined && sessions.cached(cookie) !== undefined
+    const known = cookie === undefined ? undefined : sessions.cached(cookie)
     // With a session at hand a request is only forwarded, and what is more than that is done in its name there.
-    if (isKnown && !url.startsWith('/oauth2/')) admission.admitAddress(request, isKnown, done)
-    else inTrace(request.trace, () => admission.admitAddress(request, isKnown, done))
+    if (known !== undefined && !url.startsWith('/oauth2/')) admit(request, known, done)
+    else inTrace(request.trace, () => admit(request, known, done))
   })
   // Nothing is parsed for every request: see `cookiesOf`.
   await app.register(cookie, { hook: false })

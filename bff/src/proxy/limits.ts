@@ -49,9 +49,10 @@ export type Admission = {
    * Charges the address. Synchronous but for the one request in a block that waits for the next.
    *
    * @param isKnown whether the request carries the cookie of a session that this process knows to live
-   * @param done an onRequest hook's: called once, with a Problem when the address has asked for too much
+   * @returns undefined when there is nothing to wait for
+   * @throws Problem `rate_limited`
    */
-  admitAddress: (request: FastifyRequest, isKnown: boolean, done: (error?: Error) => void) => void
+  admitAddress: (request: FastifyRequest, isKnown: boolean) => Promise<void> | undefined
   /**
    * Charges a session for a request, and its address no longer.
    *
@@ -158,7 +159,7 @@ export function createAdmission(options: {
 
   /** The address that was charged for somebody without a known session. */
   const anonymous = new WeakMap<FastifyRequest, string>()
-  const chargeAddress = (request: FastifyRequest, isKnown: boolean): Promise<void> | undefined => {
+  const admitAddress: Admission['admitAddress'] = (request, isKnown) => {
     const block = blockOf(request)
     // The path is canonical: one that does not begin like this is none of the strict ones.
     const limit = request.raw.url?.startsWith('/oauth2/')
@@ -175,15 +176,7 @@ export function createAdmission(options: {
   }
 
   return {
-    admitAddress(request, isKnown, done) {
-      try {
-        const waiting = chargeAddress(request, isKnown)
-        if (waiting === undefined) done()
-        else waiting.then(() => done(), done)
-      } catch (error) {
-        done(error as Error)
-      }
-    },
+    admitAddress,
     admitSession(request, { raw }, sessionId) {
       // The cookie was not known when the request came, and has now been found to be good.
       const block = anonymous.get(request)

@@ -8,6 +8,8 @@ import { type Lookup, loginRequired, type Session, type Sessions } from './sessi
 
 declare module 'fastify' {
   interface FastifyRequest {
+    /** The session of its cookie, if it was found at hand in this turn of the loop; its guard still decides. */
+    knownSession: Session | undefined
     /** What {@link sessionCookieOf} found; null before it has looked. */
     presentedCookie: string | undefined | null
     /** The session of this request; null before {@link FastifyInstance.requireSession} has run. */
@@ -58,28 +60,32 @@ export default fp(
     app.decorate('sessionCookie', named)
     app.decorateRequest('session', null)
     app.decorateRequest('presentedCookie', null)
+    app.decorateRequest('knownSession', undefined)
     const guard = (isOurs: typeof isFromOwnScript): Guard => {
-      const admit = (request: FastifyRequest, reply: FastifyReply, cookie: string | undefined, found: Lookup) => {
-        if ('over' in found) {
-          if (cookie !== undefined) clearSessionCookie(reply)
-          throw loginRequired(found.over)
-        }
-        const waiting = admission.admitSession(request, reply, found.session.id)
-        if (waiting === undefined) request.session = found.session
+      const admit = (request: FastifyRequest, reply: FastifyReply, session: Session) => {
+        const waiting = admission.admitSession(request, reply, session.id)
+        if (waiting === undefined) request.session = session
         return waiting?.then(() => {
-          request.session = found.session
+          request.session = session
         })
+      }
+      const admitFound = (request: FastifyRequest, reply: FastifyReply, found: Lookup) => {
+        if ('session' in found) return admit(request, reply, found.session)
+        if (sessionCookieOf(request) !== undefined) clearSessionCookie(reply)
+        throw loginRequired(found.over)
+      }
+      const find = (request: FastifyRequest, reply: FastifyReply) => {
+        const found = sessions.find(sessionCookieOf(request))
+        return found instanceof Promise
+          ? found.then(late => admitFound(request, reply, late))
+          : admitFound(request, reply, found)
       }
       return (request, reply, done) => {
         let waiting: Promise<void> | undefined
         try {
           if (!isOurs(request.method, request.raw.headers, publicOrigin)) throw problem('csrf_refused')
-          const cookie = sessionCookieOf(request)
-          const found = sessions.find(cookie)
-          waiting =
-            found instanceof Promise
-              ? found.then(late => admit(request, reply, cookie, late))
-              : admit(request, reply, cookie, found)
+          const { knownSession } = request
+          waiting = knownSession === undefined ? find(request, reply) : admit(request, reply, knownSession)
         } catch (error) {
           return done(error as Error)
         }

@@ -239,6 +239,12 @@ export function createSessions(options: SessionsOptions): Sessions {
     }
   }
 
+  const cached = (cookie: string): Session | undefined => {
+    const session = cache.get(cookie)
+    if (session !== undefined) hits.inc()
+    return session
+  }
+
   return {
     async begin({ tokens, person, device }, replaces) {
       const cookie = newCookieValue()
@@ -260,15 +266,12 @@ export function createSessions(options: SessionsOptions): Sessions {
       return { cookie }
     },
 
-    cached: cache.get,
+    cached,
 
     find(cookie) {
       if (cookie === undefined) return { over: 'none' }
-      const session = cache.get(cookie)
-      if (session !== undefined) {
-        hits.inc()
-        return { session }
-      }
+      const session = cached(cookie)
+      if (session !== undefined) return { session }
       const identity = identityOf(cookie)
       if (identity === undefined) return { over: 'none' }
       return cache.load(cookie, identity.id, () => lookUp(identity))
