@@ -222,21 +222,27 @@ function valuesOf(rawHeaders: readonly string[], name: string): string[] {
 
 /** Counts what is under way, by session. */
 function occupancy(most: number) {
-  const under = new Map<string, { count: number }>()
+  // One listener for all responses of a session: a closure for each cost more than the counting.
+  type Place = { count: number; leave: () => void }
+  const under = new Map<string, Place>()
+  const placeFor = (id: string): Place => {
+    const place: Place = {
+      count: 0,
+      leave() {
+        place.count--
+        if (place.count === 0) under.delete(id)
+      },
+    }
+    under.set(id, place)
+    return place
+  }
   return {
     /** @returns whether there was room; it is given up when the response is over, however that comes about */
     enter(id: string, response: ServerResponse): boolean {
-      let place = under.get(id)
-      if (place === undefined) {
-        place = { count: 0 }
-        under.set(id, place)
-      }
+      const place = under.get(id) ?? placeFor(id)
       if (place.count >= most) return false
       place.count++
-      response.on('close', () => {
-        place.count--
-        if (place.count === 0) under.delete(id)
-      })
+      response.on('close', place.leave)
       return true
     },
   }
