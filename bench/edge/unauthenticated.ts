@@ -24,8 +24,7 @@ app.removeAllContentTypeParsers()
 const forwarder = createForwarder({ headers, sessionCookie: config.cookie.name, metrics })
 const token = 'x'.repeat(settings.tokenLength)
 for (const upstream of config.upstreams) {
-  const forward = forwarder.to(upstream)
-  for (const url of [upstream.prefix, `${upstream.prefix}/*`])
-    app.get(url, (request, reply) => forward(request, reply, { isStream: false, token: () => token }))
+  const forward = forwarder.to(upstream, { token: () => token })
+  for (const url of [upstream.prefix, `${upstream.prefix}/*`]) app.get(url, forward)
 }
 await app.listen({ host: '127.0.0.1', port: config.port })

@@ -7,21 +7,23 @@ import { type FieldRules, fieldRules, requestFields, responseFields } from './he
 import { createPipe, type Outcome, type Pipe } from './pipe.ts'
 import type { Upstream } from './upstreams.ts'
 
-/** What a request is forwarded with. */
+/** What the requests for one upstream are forwarded with. */
 type Passport = {
-  /** Whether the answer may stay open without an end in sight. */
-  isStream: boolean
   /**
    * The bearer token for the upstream; undefined for none.
    *
    * @param rejected the token that the upstream has just answered with 401
    */
-  token(rejected?: string): Promise<string | undefined> | string | undefined
+  token(request: FastifyRequest, rejected?: string): Promise<string | undefined> | string | undefined
   /** Called before a body is passed on as it comes; may refuse it with a Problem. */
-  onUpload?(): void
-  /** Called as the answer begins. */
-  onAnswer?(): void
+  onUpload?(request: FastifyRequest, reply: FastifyReply): void
+  /** Called as an answer begins that may stay open without an end in sight. */
+  onStream?(request: FastifyRequest, reply: FastifyReply): void
 }
+
+/** Whether the answer may stay open without an end in sight: the browser asks for an event stream. */
+export const asksForStream = ({ raw }: FastifyRequest): boolean =>
+  raw.headers.accept?.includes('text/event-stream') === true
 
 /** Takes requests to upstreams and their answers back. Who may do so was decided before. */
 export type Forwarder = {
@@ -31,7 +33,8 @@ export type Forwarder = {
    */
   to(
     upstream: Upstream,
-  ): (request: FastifyRequest, reply: FastifyReply, passport: Passport) => Promise<void> | undefined
+    passport: Passport,
+  ): (request: FastifyRequest, reply: FastifyReply) => Promise<void> | undefined
   close(): Promise<void>
 }
 
@@ -53,7 +56,7 @@ export function createForwarder(options: {
   const pipes: Pipe[] = []
 
   return {
-    to(upstream) {
+    to(upstream, passport) {
       const pipe = createPipe({
         origin: upstream.origin,
         headersTimeout: upstream.timeout,
@@ -62,7 +65,8 @@ export function createForwarder(options: {
       pipes.push(pipe)
       const durations = durationsOf(upstream.name, seconds)
       const rules = fieldRules(options.headers, options.sessionCookie, upstream)
-      return (request, reply, passport) => forward({ request, reply, passport, upstream, pipe, rules, durations })
+      const way = { passport, upstream, pipe, rules, durations }
+      return (request, reply) => forward(way, request, reply)
     },
     close: async () => {
       await Promise.all(pipes.map(pipe => pipe.close()))
@@ -85,9 +89,7 @@ function durationsOf(upstream: string, seconds: Histogram<'upstream' | 'status'>
   }
 }
 
-type Job = {
-  request: FastifyRequest
-  reply: FastifyReply
+type Way = {
   passport: Passport
   upstream: Upstream
   pipe: Pipe
@@ -96,11 +98,10 @@ type Job = {
 }
 
 /** Without a body and with a token at hand, which is nearly always, there is no promise on the way. */
-function forward(job: Job): Promise<void> | undefined {
-  const { request, reply, passport } = job
-  if (hasBody(request)) return forwardBody(job)
-  const errand = new Errand(job, null)
-  const token = passport.token()
+function forward(way: Way, request: FastifyRequest, reply: FastifyReply): Promise<void> | undefined {
+  if (hasBody(request)) return forwardBody(way, request, reply)
+  const errand = new Errand(way, request, reply, null)
+  const token = way.passport.token(request)
   if (token instanceof Promise) return token.then(known => sendAndFinish(errand, known))
   errand.send(token, outcome => {
     if (outcome.kind === 'answered' && outcome.complete) return
@@ -110,9 +111,9 @@ function forward(job: Job): Promise<void> | undefined {
   return undefined
 }
 
-async function forwardBody(job: Job): Promise<void> {
-  const errand = new Errand(job, await bodyOf(job.request, job.upstream.bodyLimit))
-  await sendAndFinish(errand, await job.passport.token())
+async function forwardBody(way: Way, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  const errand = new Errand(way, request, reply, await bodyOf(request, way.upstream.bodyLimit))
+  await sendAndFinish(errand, await way.passport.token(request))
 }
 
 async function sendAndFinish(errand: Errand, token: string | undefined): Promise<void> {
@@ -122,17 +123,22 @@ async function sendAndFinish(errand: Errand, token: string | undefined): Promise
 /** One request for an upstream, which may have to be sent more than once. */
 class Errand {
   readonly started = performance.now()
-  readonly job: Job
+  readonly way: Way
+  readonly request: FastifyRequest
+  readonly reply: FastifyReply
   readonly body: Readable | Buffer | null
+  readonly #isStream: boolean
   readonly #fields: string[]
 
-  constructor(job: Job, body: Readable | Buffer | null) {
-    this.job = job
+  constructor(way: Way, request: FastifyRequest, reply: FastifyReply, body: Readable | Buffer | null) {
+    this.way = way
+    this.request = request
+    this.reply = reply
     this.body = body
-    const { request, passport, rules } = job
+    this.#isStream = asksForStream(request)
     const { rawHeaders, headers } = request.raw
-    if (this.isStreamed) passport.onUpload?.()
-    this.#fields = requestFields(rawHeaders, rules)
+    if (this.isStreamed) way.passport.onUpload?.(request, reply)
+    this.#fields = requestFields(rawHeaders, way.rules)
     // The known length of a stream is passed on; all else is framed anew.
     const length = headers['content-length']
     if (this.isStreamed && length !== undefined) this.#fields.push('content-length', length)
@@ -145,12 +151,12 @@ class Errand {
   }
 
   send(token: string | undefined, done: (outcome: Outcome) => void): void {
-    const { request, reply, passport, pipe } = this.job
+    const { request, reply, way } = this
     const { method, raw } = request
     const { body } = this
     const path = raw.url as string
-    const outbound = { method, path, headers: this.#fields, token, body, endless: passport.isStream }
-    pipe.forward(outbound, reply.raw, (status, answered) => this.#answer(status, answered), done)
+    const outbound = { method, path, headers: this.#fields, token, body, endless: this.#isStream }
+    way.pipe.forward(outbound, reply.raw, (status, answered) => this.#answer(status, answered), done)
   }
 
   sent(token: string | undefined): Promise<Outcome> {
@@ -160,9 +166,10 @@ class Errand {
   #answer(status: number, answered: readonly string[]): string[] | undefined {
     // A 401 of the service concerns the token that we made, not the person: the browser never sees it.
     if (status === 401) return undefined
-    const { request, reply, passport, rules, durations } = this.job
+    const { request, reply } = this
+    const { passport, rules, durations } = this.way
     reply.hijack()
-    passport.onAnswer?.()
+    if (this.#isStream) passport.onStream?.(request, reply)
     durations(status, this.started)
     return responseFields(answered, rules, [
       'x-request-id',
@@ -175,14 +182,15 @@ class Errand {
 
 /** Tries once more what may be, and tells what came of it. */
 async function finish(errand: Errand, token: string | undefined, first: Outcome): Promise<void> {
-  const { request, reply, passport, upstream, durations } = errand.job
+  const { request, reply } = errand
+  const { passport, upstream, durations } = errand.way
   let outcome = first
   if (outcome.kind === 'failed' && outcome.isReset && bodiless.has(request.method))
     // A connection that was closed just as it was used again: nothing was read of a request that changes nothing.
     outcome = await errand.sent(token)
   if (outcome.kind === 'declined' && token !== undefined) {
     request.log.warn({ upstream: upstream.name }, 'upstream refused its token; getting a new one')
-    const renewed = await passport.token(token)
+    const renewed = await passport.token(request, token)
     if (renewed !== token && !errand.isStreamed) outcome = await errand.sent(renewed)
   }
   if (outcome.kind === 'answered' && outcome.complete) return

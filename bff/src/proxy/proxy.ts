@@ -8,7 +8,7 @@ import type { Exchange } from '../sessions/exchange.ts'
 import { sessionCookieOf } from '../sessions/session.ts'
 import type { Session, Sessions } from '../sessions/sessions.ts'
 import type { Streams } from '../sessions/streams.ts'
-import { createForwarder } from './forwarder.ts'
+import { asksForStream, createForwarder } from './forwarder.ts'
 import type { Admission } from './limits.ts'
 import type { Upstream } from './upstreams.ts'
 
@@ -26,6 +26,9 @@ export type ProxyOptions = {
   /** Its name: no upstream may set it. */
   sessionCookie: string
 }
+
+/** Behind its guard a request has one. */
+const sessionOf = (request: FastifyRequest) => request.session as Session
 
 /** The tokens for one upstream. */
 type TokenSource = {
@@ -89,29 +92,23 @@ export default async function proxy(app: FastifyInstance, options: ProxyOptions)
   }
 
   for (const upstream of options.upstreams) {
-    const forward = forwarder.to(upstream)
     const tokens = tokensOf(upstream)
+    const forward = forwarder.to(upstream, {
+      token(request, rejected) {
+        if (tokens === undefined) return undefined
+        const session = sessionOf(request)
+        const atHand = rejected === undefined ? tokens.atHand(session) : undefined
+        // What is begun here is begun in the name of the request.
+        return atHand ?? inTrace(request.trace, () => tokens.obtain(session, rejected))
+      },
+      onUpload: (request, reply) => admission.admitUpload(sessionOf(request).id, reply.raw),
+      onStream: (request, reply) => streams.open(sessionOf(request), reply.raw),
+    })
     const handler = (request: FastifyRequest, reply: FastifyReply): Promise<void> | undefined => {
-      const session = request.session as Session
-      const { headers } = request.raw
-      const isStream = headers.accept?.includes('text/event-stream') === true
-      const passport = {
-        isStream,
-        token: (rejected?: string) =>
-          (rejected === undefined ? tokens?.atHand(session) : undefined) ??
-          // What is begun here is begun in the name of the request.
-          (tokens && inTrace(request.trace, () => tokens.obtain(session, rejected))),
-        onUpload: () => admission.admitUpload(session.id, reply.raw),
-        onAnswer: () => {
-          if (isStream) streams.open(session, reply.raw)
-        },
-      }
       // Streams and what a page does by itself say nothing of a person being there.
-      const isByPerson = !isStream && headers['x-background'] !== '1'
-      const touching = isByPerson ? sessions.touch(session) : undefined
-      return touching === undefined
-        ? forward(request, reply, passport)
-        : touching.then(() => forward(request, reply, passport))
+      const isByPerson = request.raw.headers['x-background'] !== '1' && !asksForStream(request)
+      const touching = isByPerson ? sessions.touch(sessionOf(request)) : undefined
+      return touching === undefined ? forward(request, reply) : touching.then(() => forward(request, reply))
     }
     // One that has every path does not have ours: a typing error is no reason to tell it anything.
     const onRequest = [...(upstream.prefix === '/' ? [keepOwnPaths] : []), guards[upstream.kind]]
