@@ -8,7 +8,18 @@ import { type Bank, personToken, personTokens, runningBank } from '../packages/d
 import { browserFields, loadGenerator } from './edge/load.ts'
 import { measureMemory, soak } from './edge/memory.ts'
 import { oauth2Proxy, startOauth2Proxy } from './edge/oauth2-proxy.ts'
-import { answering, cores, findProgram, freePort, nginx, processorTime, run, stopAll } from './edge/programs.ts'
+import {
+  answering,
+  cores,
+  findProgram,
+  freePort,
+  nginx,
+  processorTime,
+  type Running,
+  run,
+  stop,
+  stopAll,
+} from './edge/programs.ts'
 import { beginSessions, type LoginTokens } from './edge/sessions.ts'
 import { type EdgeSettings, redisWithoutTracking } from './edge/settings.ts'
 
@@ -24,9 +35,13 @@ const { values: flags } = parseArgs({
   },
 })
 const seconds = Number(process.env['BENCH_SECONDS'] ?? 2)
-const rounds = Number(process.env['BENCH_ROUNDS'] ?? 7)
+const rounds = Number(process.env['BENCH_ROUNDS'] ?? 5)
+const starts = Number(process.env['BENCH_STARTS'] ?? 3)
 
-type Variant = { name: string; url: string; pid: number; headers: Record<string, string>; cookies: string[] }
+/** A program to be measured. */
+type Candidate = { name: string; start: () => Promise<Started> }
+type Started = { port: number; running: Running; cookies: string[] }
+type Variant = Started & { name: string; url: string }
 type Cell = { size: 'small' | 'large'; path: string; connections: number }
 
 const prefix = '/api/payments'
@@ -72,66 +87,81 @@ async function main(): Promise<void> {
     await soak({ folder, settings, tokens, load, minutes: Number(flags.minutes) })
     return
   }
-  const variants = await startVariants(settings, cookie, bank)
-  const wanted = variants.filter(({ name }) => flags.only === '' || name.match(flags.only))
-  report(await measure(wanted))
+  const wanted = (await candidates(settings, cookie, bank)).filter(({ name }) => name.match(flags.only))
+  const samples = new Map<string, number[]>()
+  for (let start = 1; start <= starts; start++) {
+    const variants: Variant[] = []
+    for (const one of wanted) variants.push(await started(one))
+    await measure(variants, samples, start)
+    for (const { running } of variants) await stop(running.child)
+  }
+  process.stderr.write('\n')
+  report(samples)
   if (flags.only === '') await measureMemory({ folder, settings, tokens })
 }
 
-async function startVariants(settings: EdgeSettings, cookie: string, bank: Bank | undefined): Promise<Variant[]> {
-  const variants: Variant[] = []
-  const add = async (name: string, pid: number, port: number, cookies: string[] = [], headers = {}): Promise<void> => {
-    const url = `http://127.0.0.1:${port}`
-    await answering(url)
-    variants.push({ name, url, pid, cookies, headers })
-  }
-  const ours = async (name: string, program: string, more: Partial<EdgeSettings>, cookies: string[]): Promise<void> => {
-    const own = { ...settings, ...more, port: await freePort() }
-    const file = join(import.meta.dirname, 'edge', program)
-    const { pid } = run(folder, program, cores.tested, [process.execPath, file], { SETTINGS: JSON.stringify(own) })
-    await add(name, pid, own.port, cookies)
-  }
+async function started({ name, start }: Candidate): Promise<Variant> {
+  const program = await start()
+  const url = `http://127.0.0.1:${program.port}`
+  await answering(url)
+  return { ...program, name, url }
+}
+
+async function candidates(settings: EdgeSettings, cookie: string, bank: Bank | undefined): Promise<Candidate[]> {
+  const ours = (name: string, file: string, cookies: string[], more: Partial<EdgeSettings> = {}): Candidate => ({
+    name,
+    async start() {
+      const own = { ...settings, ...more, port: await freePort() }
+      const command = [process.execPath, join(import.meta.dirname, 'edge', file)]
+      const running = run(folder, file, cores.tested, command, { SETTINGS: JSON.stringify(own) })
+      return { port: own.port, running, cookies }
+    },
+  })
+  const found = [
+    ours('edge', 'bff.ts', [cookie]),
+    ours('edge, unauthenticated', 'unauthenticated.ts', []),
+    ours('edge, Redis read each time', 'bff.ts', [cookie], { redis: await redisWithoutTracking(settings.redis) }),
+    ours('@fastify/http-proxy', 'http-proxy.ts', [cookie]),
+  ]
   const server = findProgram('nginx')
   if (server === undefined) console.log('nginx skipped: install it (Debian: apt-get install nginx-light)')
-  else {
-    const port = await freePort()
-    const { pid } = nginx(folder, 'nginx', cores.tested, server, plainProxy(port, settings.upstream))
-    await add('nginx', pid, port, [cookie])
-  }
-  await ours('edge', 'bff.ts', {}, [cookie])
-  await ours('edge, Redis read each time', 'bff.ts', { redis: await redisWithoutTracking(settings.redis) }, [cookie])
-  await ours('edge, unauthenticated', 'unauthenticated.ts', {}, [])
-  await ours('@fastify/http-proxy', 'http-proxy.ts', {}, [cookie])
+  else
+    found.unshift({
+      name: 'nginx',
+      async start() {
+        const port = await freePort()
+        const running = nginx(folder, 'nginx', cores.tested, server, plainProxy(port, settings.upstream))
+        return { port, running, cookies: [cookie] }
+      },
+    })
   const program = bank === undefined ? undefined : await oauth2Proxy()
   if (bank === undefined)
     console.log('oauth2-proxy skipped: it needs Keycloak; start `npx -y pnpm@10.34.9 dev` beside it, or set STACK')
-  if (bank !== undefined && program !== undefined) {
-    const place = { status: bank.status, redis: settings.redis, upstream: settings.upstream }
-    const started = await startOauth2Proxy(folder, program, place)
-    undo.push(started.forget)
-    await add('oauth2-proxy', started.running.pid, started.port, [started.cookie])
-  }
-  return variants
+  if (bank !== undefined && program !== undefined)
+    found.push({
+      name: 'oauth2-proxy',
+      async start() {
+        const place = { status: bank.status, redis: settings.redis, upstream: settings.upstream }
+        const { running, port, cookie, forget } = await startOauth2Proxy(folder, program, place)
+        undo.push(forget)
+        return { running, port, cookies: [cookie] }
+      },
+    })
+  return found
 }
 
-async function measure(variants: readonly Variant[]): Promise<Map<string, number[]>> {
-  const samples = new Map<string, number[]>()
-  for (const { url, cookies, headers } of variants)
-    await load.apply({
-      url: url + prefix,
-      headers: { ...browserFields, ...headers },
-      cookies,
-      connections: 64,
-      seconds,
-    })
+/** Adds one sample for each program and cell per round: those of one round stand at the same place. */
+async function measure(variants: readonly Variant[], samples: Map<string, number[]>, start: number): Promise<void> {
+  for (const { url, cookies } of variants)
+    await load.apply({ url: url + prefix, headers: browserFields, cookies, connections: 64, seconds: 2 * seconds })
   for (let round = 0; round < rounds; round++) {
     const order = round % 2 === 0 ? variants : variants.toReversed()
     for (const cell of cells)
-      for (const { name, url, pid, headers, cookies } of order) {
-        const before = processorTime(pid)
+      for (const { name, url, running, cookies } of order) {
+        const before = processorTime(running.pid)
         const { requests, failures } = await load.apply({
           url: url + cell.path,
-          headers: { ...browserFields, ...headers },
+          headers: browserFields,
           cookies,
           connections: cell.connections,
           seconds,
@@ -139,12 +169,10 @@ async function measure(variants: readonly Variant[]): Promise<Map<string, number
         if (failures > 0 || requests === 0)
           throw new Error(`${name} failed ${failures} of ${requests} requests at ${cell.connections} connections`)
         const key = keyOf(name, cell)
-        samples.set(key, [...(samples.get(key) ?? []), (processorTime(pid) - before) / requests])
+        samples.set(key, [...(samples.get(key) ?? []), (processorTime(running.pid) - before) / requests])
       }
-    process.stderr.write(`\rround ${round + 1} of ${rounds}`)
+    process.stderr.write(`\rstart ${start} of ${starts}, round ${round + 1} of ${rounds}`)
   }
-  process.stderr.write('\n')
-  return samples
 }
 
 function keyOf(name: string, { size, connections }: Cell): string {
@@ -153,16 +181,25 @@ function keyOf(name: string, { size, connections }: Cell): string {
 
 function report(samples: Map<string, number[]>): void {
   const names = [...new Set([...samples.keys()].map(key => key.replace(/ (?:small|large) \d+$/, '')))]
-  const costOf = (name: string, cell: Cell): number => quantile(samples.get(keyOf(name, cell)) ?? [], 0.25)
-  console.log(`\nµs of processor time per request: lower quartile of ${rounds} rounds (median), × nginx`)
+  const valuesOf = (name: string, cell: Cell): number[] => samples.get(keyOf(name, cell)) ?? []
+  // Within a round, since what slows it slows all that is measured in it.
+  const ratioOf = (over: string, under: string, cell: Cell): number => {
+    const below = valuesOf(under, cell)
+    return quantile(
+      valuesOf(over, cell).map((value, at) => value / (below[at] ?? Number.NaN)),
+      0.5,
+    )
+  }
+  console.log(`\nµs of processor time per request: lower quartile of ${starts * rounds} rounds (median)`)
+  console.log('× nginx and all ratios: median of the rounds’ own')
   for (const cell of cells) {
     console.log(`\n${cell.size === 'small' ? '1 KB' : '100 KB'}, ${cell.connections} connections`)
     for (const name of names) {
-      const values = samples.get(keyOf(name, cell)) ?? []
-      const cost = costOf(name, cell)
-      const ratio = cost / costOf('nginx', cell)
+      const values = valuesOf(name, cell)
+      const ratio = ratioOf(name, 'nginx', cell)
+      const [low, middle] = [quantile(values, 0.25).toFixed(1), quantile(values, 0.5).toFixed(1)]
       console.log(
-        `  ${name.padEnd(28)}${cost.toFixed(1).padStart(7)} (${quantile(values, 0.5).toFixed(1)})`.padEnd(50) +
+        `  ${name.padEnd(28)}${low.padStart(7)} (${middle})`.padEnd(50) +
           (Number.isNaN(ratio) ? '' : `${ratio.toFixed(2)} ×`),
       )
     }
@@ -176,7 +213,7 @@ function report(samples: Map<string, number[]>): void {
   const large = cells.find(({ size }) => size === 'large') as Cell
   if (cell === undefined) return
   const target = (text: string, over: string, under: string, at: Cell, isMet: (ratio: number) => boolean): void => {
-    const ratio = costOf(over, at) / costOf(under, at)
+    const ratio = ratioOf(over, under, at)
     const said = Number.isNaN(ratio) ? '-   ' : isMet(ratio) ? 'pass' : 'FAIL'
     console.log(`  ${said}  ${text}: ${Number.isNaN(ratio) ? 'not measured' : ratio.toFixed(2)}`)
   }
@@ -198,7 +235,9 @@ function describe(bank: Bank | undefined): void {
   console.log(
     `load generator: ${load.name}; tokens: ${bank === undefined ? 'stand-ins of the usual size' : bank.status.issuer}`,
   )
-  console.log(`load before: ${loadavg()[0]?.toFixed(1)}; ${rounds} rounds of ${seconds} s, interleaved`)
+  const length =
+    flags.minutes === undefined ? `; ${starts} starts, each ${rounds} rounds of ${seconds} s, interleaved` : ''
+  console.log(`load before: ${loadavg()[0]?.toFixed(1)}${length}`)
 }
 
 /** The running stack, if it has a Keycloak: both proxies get their tokens there. */

@@ -143,8 +143,8 @@ export function createAdmission(options: {
   }
   const blockOf = ({ raw }: FastifyRequest): string => {
     const { socket } = raw
-    const peer = socket.remoteAddress ?? ''
     if (raw.headers['x-forwarded-for'] !== undefined) {
+      const peer = socket.remoteAddress ?? ''
       if (trustedProxies(clientAddress(peer, [], trustedProxies)))
         return addressBlock(clientAddress(peer, valuesOf(raw.rawHeaders, 'x-forwarded-for'), trustedProxies))
       warnOnce()
@@ -152,7 +152,7 @@ export function createAdmission(options: {
     // A connection has one peer: worked out once.
     const known = blocks.get(socket)
     if (known !== undefined) return known
-    const block = addressBlock(clientAddress(peer, [], trustedProxies))
+    const block = addressBlock(clientAddress(socket.remoteAddress ?? '', [], trustedProxies))
     blocks.set(socket, block)
     return block
   }
