@@ -6,7 +6,7 @@ import { createProvider } from '../src/provider/oidc.ts'
 import { identityOf } from '../src/sessions/seal.ts'
 import { createSessionStore, type SessionStore } from '../src/sessions/session-store.ts'
 import { createSessions } from '../src/sessions/sessions.ts'
-import { type Browser, type Cookie, type Edge, edge, origin } from './edge.ts'
+import { type Browser, type Cookie, type Edge, edge, origin, testUpstream } from './edge.ts'
 import { alice, bob, type TestProvider } from './provider.ts'
 
 const minute = 60_000
@@ -199,6 +199,27 @@ t.test('writes the idle time at most once a minute', async t => {
   advance(15_000)
   await payments(person)
   t.ok((await seen()) >= first + 65_000)
+})
+
+t.test('answers the request that writes the idle time like every other', async t => {
+  const upstream = await testUpstream(t)
+  const { browser, advance } = await edge(t, { upstreams: { payment: upstream.origin } })
+  const person = browser()
+  await person.login()
+  const whole = await payments(person)
+  t.not(whole.body, '')
+  for (let minutes = 0; minutes < 3; minutes++) {
+    advance(minute + 1)
+    const answers = await Promise.all([payments(person), payments(person), payments(person)])
+    for (const { statusCode, body } of answers) t.same([statusCode, body], [200, whole.body])
+    t.equal((await person.fetch('/api/payments/accounts', { method: 'DELETE' })).body, whole.body)
+  }
+  upstream.server.closeAllConnections()
+  upstream.server.close()
+  advance(minute + 1)
+  const refused = await payments(person)
+  t.equal(refused.statusCode, 503)
+  t.match(refused.json(), { code: 'upstream_unavailable' })
 })
 
 t.test('ends eight hours after the person proved who they are, however busy they are', async t => {

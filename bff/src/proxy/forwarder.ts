@@ -28,13 +28,13 @@ export const asksForStream = ({ raw }: FastifyRequest): boolean =>
 /** Takes requests to upstreams and their answers back. Who may do so was decided before. */
 export type Forwarder = {
   /**
-   * The handler for one upstream. Undefined means that all goes on by itself, and what cannot be answered is sent as
-   * an error; a promise fails with it. Nothing was written to the client then.
+   * The handler for one upstream. It gives no promise, since the framework would take one without a value for an
+   * answer without a body: all goes on by itself, and what cannot be answered is sent as an error. Nothing was written
+   * to the client then.
+   *
+   * @throws Problem for what is refused at once
    */
-  to(
-    upstream: Upstream,
-    passport: Passport,
-  ): (request: FastifyRequest, reply: FastifyReply) => Promise<void> | undefined
+  to(upstream: Upstream, passport: Passport): (request: FastifyRequest, reply: FastifyReply) => void
   close(): Promise<void>
 }
 
@@ -98,17 +98,17 @@ type Way = {
 }
 
 /** Without a body and with a token at hand, which is nearly always, there is no promise on the way. */
-function forward(way: Way, request: FastifyRequest, reply: FastifyReply): Promise<void> | undefined {
-  if (hasBody(request)) return forwardBody(way, request, reply)
+function forward(way: Way, request: FastifyRequest, reply: FastifyReply): void {
+  const refuse = (error: unknown): void => void reply.send(error)
+  if (hasBody(request)) return void forwardBody(way, request, reply).catch(refuse)
   const errand = new Errand(way, request, reply, null)
   const token = way.passport.token(request)
-  if (token instanceof Promise) return token.then(known => sendAndFinish(errand, known))
+  if (token instanceof Promise) return void token.then(known => sendAndFinish(errand, known)).catch(refuse)
   errand.send(token, outcome => {
     if (outcome.kind === 'answered' && outcome.complete) return
     // Called by the upstream's connection, which works in nobody's name.
-    inTrace(request.trace, () => finish(errand, token, outcome)).catch(error => reply.send(error))
+    inTrace(request.trace, () => finish(errand, token, outcome)).catch(refuse)
   })
-  return undefined
 }
 
 async function forwardBody(way: Way, request: FastifyRequest, reply: FastifyReply): Promise<void> {

@@ -104,11 +104,12 @@ export default async function proxy(app: FastifyInstance, options: ProxyOptions)
       onUpload: (request, reply) => admission.admitUpload(sessionOf(request).id, reply.raw),
       onStream: (request, reply) => streams.open(sessionOf(request), reply.raw),
     })
-    const handler = (request: FastifyRequest, reply: FastifyReply): Promise<void> | undefined => {
+    const handler = (request: FastifyRequest, reply: FastifyReply): void => {
       // Streams and what a page does by itself say nothing of a person being there.
       const isByPerson = request.raw.headers['x-background'] !== '1' && !asksForStream(request)
       const touching = isByPerson ? sessions.touch(sessionOf(request)) : undefined
-      return touching === undefined ? forward(request, reply) : touching.then(() => forward(request, reply))
+      if (touching === undefined) forward(request, reply)
+      else touching.then(() => forward(request, reply)).catch(error => reply.send(error))
     }
     // One that has every path does not have ours: a typing error is no reason to tell it anything.
     const onRequest = [...(upstream.prefix === '/' ? [keepOwnPaths] : []), guards[upstream.kind]]
