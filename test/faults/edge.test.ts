@@ -30,10 +30,10 @@ function load(t: Test, cookie: string, perSecond: number, wanted: (count: number
   const edge = new URL(bank.status.baseUrl)
   let count = 0
 
-  const ask = ({ path, order }: Wanted, key: string, isRepeated = false): Promise<Answer> =>
+  const ask = (one: Wanted, key: string, isRepeated = false): Promise<Answer> =>
     new Promise((resolve, reject) => {
-      const body = order && JSON.stringify(order)
-      const outgoing = request(new URL(path, edge), {
+      const body = one.order && JSON.stringify(one.order)
+      const outgoing = request(new URL(one.path, edge), {
         agent,
         timeout: 30_000,
         method: body === undefined ? 'GET' : 'POST',
@@ -48,8 +48,7 @@ function load(t: Test, cookie: string, perSecond: number, wanted: (count: number
       })
       outgoing.once('timeout', () => outgoing.destroy(new Error('no answer')))
       outgoing.once('error', (error: NodeJS.ErrnoException) => {
-        if (outgoing.reusedSocket && error.code === 'ECONNRESET' && !isRepeated)
-          resolve(ask({ path, ...(order && { order }) }, key, true))
+        if (outgoing.reusedSocket && error.code === 'ECONNRESET' && !isRepeated) resolve(ask(one, key, true))
         else reject(error)
       })
       outgoing.once('response', (answer: IncomingMessage) => {
