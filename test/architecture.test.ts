@@ -59,6 +59,33 @@ t.test('an app imports packages, never another app, a test kit or the launcher',
   }
 })
 
+t.test('no folder of an app stands above and below another', async t => {
+  // The files at the top put the folders together.
+  const folderOf = (path: string): string | undefined => /^.*?\/src\/[^/]+(?=\/)/.exec(path)?.[0]
+  const below = new Map<string, Map<string, string>>()
+  for (const { path, imports } of sources) {
+    const folder = folderOf(path)
+    if (folder === undefined) continue
+    for (const specifier of imports.filter(specifier => specifier.startsWith('.'))) {
+      const target = folderOf(join(path, '..', specifier))
+      if (target === undefined || target === folder) continue
+      below.set(folder, (below.get(folder) ?? new Map()).set(target, `${path} imports ${specifier}`))
+    }
+  }
+  t.ok(below.size > 5, `${below.size} folders import others`)
+  /** The imports that lead from one folder to another. */
+  const wayTo = (from: string, to: string, seen = new Set<string>()): string[] | undefined => {
+    for (const [next, why] of below.get(from) ?? []) {
+      if (seen.has(next)) continue
+      seen.add(next)
+      const rest = next === to ? [] : wayTo(next, to, seen)
+      if (rest !== undefined) return [why, ...rest]
+    }
+    return undefined
+  }
+  for (const folder of below.keys()) t.same(wayTo(folder, folder) ?? [], [], folder)
+})
+
 t.test('the rules of a service know neither HTTP nor SQL', async t => {
   for (const { path, folder, imports } of sources.filter(source => source.folder.startsWith('services/'))) {
     const noun = folder.slice('services/'.length)

@@ -1,8 +1,8 @@
 import { createClient } from 'redis'
+import { defaultLimits } from '../../bff/src/admission/limits.ts'
 import type { BffConfig } from '../../bff/src/config/config.ts'
 import { brandDefaults, defaults, upstreamDefaults } from '../../bff/src/config/options.ts'
 import { providerDefaults } from '../../bff/src/provider/oidc.ts'
-import { defaultLimits } from '../../bff/src/proxy/limits.ts'
 import { readKeyRing } from '../../packages/config/src/index.ts'
 
 /** What the processes of one run share. */

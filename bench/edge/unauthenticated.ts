@@ -1,5 +1,5 @@
+import { isCanonical } from '../../bff/src/admission/canonical-path.ts'
 import { securityHeaders } from '../../bff/src/pages/security-headers.ts'
-import { isCanonical } from '../../bff/src/proxy/canonical-path.ts'
 import { createForwarder } from '../../bff/src/proxy/forwarder.ts'
 import { createServer } from '../../packages/http/src/index.ts'
 import { createLogger, createMetrics } from '../../packages/telemetry/src/index.ts'

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { addressBlock, clientAddress, siteOf, trustedProxies } from '../src/proxy/client-address.ts'
+import { addressBlock, clientAddress, siteOf, trustedProxies } from '../src/admission/client-address.ts'
 
 const own = trustedProxies(['10.4.0.0/16', 'fd00:4::/32', '192.0.2.7'])
 
@@ -151,7 +151,7 @@ t.test('nothing else in the product reads a forwarded field', t => {
       ),
     )
   t.same(
-    readers.filter(file => !/proxy\/(?:client-address|limits)\.ts$/.test(file)),
+    readers.filter(file => !/admission\/(?:client-address|limits)\.ts$/.test(file)),
     [],
   )
   t.end()

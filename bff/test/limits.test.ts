@@ -3,8 +3,8 @@ import { type AddressInfo, connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { eventually } from '@banking/testkit'
 import t, { type Test } from 'tap'
+import { defaultLimits, type Limits } from '../src/admission/limits.ts'
 import { defaults, upstreamDefaults } from '../src/config/options.ts'
-import { defaultLimits, type Limits } from '../src/proxy/limits.ts'
 import { edge, origin, testUpstream } from './edge.ts'
 
 /** What refills so slowly that a test does not see it. */

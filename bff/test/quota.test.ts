@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { createMetrics } from '@banking/telemetry'
 import { parts, testLogger } from '@banking/testkit'
 import t, { type Test } from 'tap'
-import { createQuota, type Quota, type Rate } from '../src/proxy/quota.ts'
+import { createQuota, type Quota, type Rate } from '../src/admission/quota.ts'
 import { connectRedis, type Redis } from '../src/redis.ts'
 import { answers } from './tracked.ts'
 

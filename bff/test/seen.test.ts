@@ -4,7 +4,7 @@ import { type IncomingMessage, request } from 'node:http'
 import { parseTraceparent } from '@banking/telemetry'
 import { eventually, parts, testProxy } from '@banking/testkit'
 import t, { type Test } from 'tap'
-import { defaultLimits } from '../src/proxy/limits.ts'
+import { defaultLimits } from '../src/admission/limits.ts'
 import { edge, origin } from './edge.ts'
 import { alice, type Person } from './provider.ts'
 

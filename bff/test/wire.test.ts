@@ -4,8 +4,8 @@ import { type AddressInfo, connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { defaultLimits } from '../src/admission/limits.ts'
 import { securityHeaders } from '../src/pages/security-headers.ts'
-import { defaultLimits } from '../src/proxy/limits.ts'
 import { edge, origin, testUpstream } from './edge.ts'
 
 t.setTimeout(120_000)

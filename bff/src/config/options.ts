@@ -1,6 +1,6 @@
 import Type, { type Static, type TSchema } from 'typebox'
+import { defaultLimits } from '../admission/limits.ts'
 import { idTokenAlgorithms, providerDefaults } from '../provider/oidc.ts'
-import { defaultLimits } from '../proxy/limits.ts'
 import { type Bounds, durationText, type Form, sizeText } from './scalars.ts'
 
 const second = 1_000

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
+import { trustedProxies } from '../admission/client-address.ts'
 import { edgeCookiePrefix, loginCookiePrefix } from '../login/login-transaction.ts'
-import { trustedProxies } from '../proxy/client-address.ts'
 import { Complaint } from './complaint.ts'
 
 /** What a text of the file may stand for, beyond what JSON Schema can say. */

@@ -1,6 +1,6 @@
 import type { Server } from '@banking/http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Admission } from '../proxy/limits.ts'
+import type { Admission } from '../admission/limits.ts'
 import { isFromAnotherSite } from '../sessions/csrf.ts'
 import type { SessionSummary } from '../sessions/register.ts'
 import { clearSessionCookie, sessionCookieOf } from '../sessions/session.ts'

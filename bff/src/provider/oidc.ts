@@ -21,6 +21,9 @@ export type Tokens = {
   idToken?: string
 }
 
+/** The `aud` and scope of a token that opens one service alone. */
+export type ExchangeTarget = { audience: string; scope?: string }
+
 /** The identity provider as the rest of the BFF knows it. Every call ends within its time limit. */
 export type Provider = {
   /** Rejects while the provider cannot be reached or is not who it should be. */
@@ -39,7 +42,7 @@ export type Provider = {
    */
   refresh(refreshToken: string, sub: string, signal?: AbortSignal): Promise<Tokens>
   /** RFC 8693: an access token for one audience, in the name of the person of `accessToken`. */
-  exchange(accessToken: string, to: { audience: string; scope?: string }): Promise<{ token: string; expiresAt: number }>
+  exchange(accessToken: string, to: ExchangeTarget): Promise<{ token: string; expiresAt: number }>
   /** RFC 7009; nothing where the provider has no such endpoint. */
   revoke(refreshToken: string): Promise<void>
   /** OpenID Connect RP-Initiated Logout 1.0; undefined where the provider has no such endpoint. */

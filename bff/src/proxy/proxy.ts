@@ -1,6 +1,7 @@
 import { problem } from '@banking/contracts'
 import { inTrace, type Metrics } from '@banking/telemetry'
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify'
+import type { Admission } from '../admission/limits.ts'
 import { returnAddress } from '../login/return-address.ts'
 import type { Pages } from '../pages/pages.ts'
 import { isFromAnotherSite, isNavigation, isSafe } from '../sessions/csrf.ts'
@@ -9,7 +10,6 @@ import { sessionCookieOf } from '../sessions/session.ts'
 import type { Session, Sessions } from '../sessions/sessions.ts'
 import type { Streams } from '../sessions/streams.ts'
 import { asksForStream, createForwarder } from './forwarder.ts'
-import type { Admission } from './limits.ts'
 import type { Upstream } from './upstreams.ts'
 
 export type ProxyOptions = {

@@ -1,3 +1,5 @@
+import type { ExchangeTarget } from '../provider/oidc.ts'
+
 /** One service behind the edge: what a browser may reach, and with which token. */
 export type Upstream = UpstreamToken & {
   name: string
@@ -19,6 +21,3 @@ export type Upstream = UpstreamToken & {
 type UpstreamToken =
   | ({ token: 'exchange' } & ExchangeTarget)
   | { token: 'session' | 'none'; audience?: undefined; scope?: undefined }
-
-/** The `aud` and scope of a token that opens one service alone. */
-export type ExchangeTarget = { audience: string; scope?: string }

@@ -1,6 +1,5 @@
 import type { Logger, Metrics } from '@banking/telemetry'
-import { type Provider, ProviderError } from '../provider/oidc.ts'
-import type { ExchangeTarget } from '../proxy/upstreams.ts'
+import { type ExchangeTarget, type Provider, ProviderError } from '../provider/oidc.ts'
 import { renewalOf } from './protocol.ts'
 import { type SealingKeys, seal, unseal } from './seal.ts'
 import type { SessionStore } from './session-store.ts'

@@ -1,7 +1,7 @@
 import { problem } from '@banking/contracts'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import type { Admission } from '../proxy/limits.ts'
+import type { Admission } from '../admission/limits.ts'
 import { onlyCookie } from './cookies.ts'
 import { isForOwnPage, isFromOwnScript } from './csrf.ts'
 import { type Lookup, loginRequired, type Session, type Sessions } from './sessions.ts'

@@ -1,9 +1,9 @@
 import type { FastifyRequest } from 'fastify'
-import { loginOf } from '../login/login-transaction.ts'
-import { identityOf } from '../sessions/seal.ts'
-import { sessionCookieOf } from '../sessions/session.ts'
-import type { Sessions } from '../sessions/sessions.ts'
-import { actorOf, type Events } from './events.ts'
+import { actorOf, type Events } from './events/events.ts'
+import { loginOf } from './login/login-transaction.ts'
+import { identityOf } from './sessions/seal.ts'
+import { sessionCookieOf } from './sessions/session.ts'
+import type { Sessions } from './sessions/sessions.ts'
 
 const ofSessions: ReadonlySet<string> = new Set(['csrf_refused', 'rate_limited'])
 const ofLogins: ReadonlySet<string> = new Set(['/oauth2/start', '/oauth2/callback'])
