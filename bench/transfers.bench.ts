@@ -49,7 +49,7 @@ try {
 
 async function measure(): Promise<void> {
   const database = openDatabase({ url: addressOf(ours, 'payment'), name: 'bench', max: 4 })
-  const store = createPaymentStore(database, createMetrics('bench'))
+  const store = createPaymentStore(database, createMetrics('bench'), () => {})
   const accounts = await database.sql<Account[]>`
     SELECT id, owner_id AS owner, iban FROM account WHERE kind <> 'system' ORDER BY id`
   const rates = new Map<string, number[]>()

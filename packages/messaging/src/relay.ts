@@ -18,6 +18,8 @@ export type RelayOptions = {
 export type Relay = {
   /** Whether this process is the one that publishes. */
   isLeader(): boolean
+  /** Says that something was committed to the outbox; a relay that is not told finds it at its next poll. */
+  wake(): void
   /** Waits for the batch that is under way. */
   close(): Promise<void>
 }
@@ -27,7 +29,7 @@ const lock = 7_203_114_003
 const batchSize = 200
 /** Bytes of one publish; the broker's own limit is 1 MB. */
 const batchBytes = 512 * 1024
-const pollInterval = 500
+const pollInterval = 200
 const longestPause = 5_000
 /** ms for one query; statements end after 10 s by themselves. */
 const queryDeadline = 15_000
@@ -151,6 +153,7 @@ export function startRelay(options: RelayOptions): Relay {
   const done = loop()
   return {
     isLeader: () => leading,
+    wake: notify,
     close: async () => {
       closing.abort()
       await done

@@ -34,6 +34,8 @@ const patience = 5_000
 /** ms that a few wait for the call under way; a call that takes longer, e.g. for a lock, holds nobody back. */
 const courtesy = 20
 const maxTries = 8
+/** Calls at once for the items of a call that failed; leaves connections of the pool for reads. */
+const maxApart = 4
 /** Calls at once: one works in the database while the next is prepared here. */
 const maxInFlight = 2
 
@@ -41,7 +43,7 @@ const maxInFlight = 2
  * Collects what arrives while the database is busy into one call, so that many items share one commit. An idle service
  * adds no delay: an item leaves at the end of the event loop's turn when no call is under way.
  *
- * When a whole call fails, its items go one by one, so that none fails for its neighbours.
+ * When a whole call fails, its items go alone, so that none fails for its neighbours.
  */
 export function createBatches<Item, Result>(options: BatchOptions<Item, Result>) {
   const { run, classify, maxItems = 256, crowd = 16, maxWaiting = 5_000 } = options
@@ -53,9 +55,18 @@ export function createBatches<Item, Result>(options: BatchOptions<Item, Result>)
       const results = await repeatedly(() => run(batch.map(({ item }) => item)))
       for (const [index, one] of batch.entries()) deliver(one, results[index])
     } catch (error) {
-      if (batch.length > 1 && classify(error) !== 'unavailable') for (const one of batch) await settleAlone(one, error)
+      if (batch.length > 1 && classify(error) !== 'unavailable') await settleApart(batch, error)
       else for (const { reject } of batch) reject(error)
     }
+  }
+
+  /** Each item alone, some side by side: who waits for a lock in vain holds up one way of several. */
+  const settleApart = async (batch: readonly Waiting<Item, Result>[], cause: unknown): Promise<void> => {
+    const rest = batch.values()
+    const way = async () => {
+      for (const one of rest) await settleAlone(one, cause)
+    }
+    await Promise.all(Array.from({ length: maxApart }, way))
   }
 
   /** A call that lost a race is made again as it stands. */

@@ -37,8 +37,16 @@ type Row = { item: number; outcome: string; answer_status: number | null; answer
 /** Types of array parameters, by their object ids in PostgreSQL. */
 const arrays = { uuid: 2951, text: 1009, bytea: 1001, bigint: 1016 }
 
-/** Payments: placed, read, cancelled. Money moves in the SQL function alone (`migrations/0002_posting.sql`). */
-export function createPaymentStore({ sql, drizzle }: Pick<Database, 'sql' | 'drizzle'>, metrics: Metrics) {
+/**
+ * Payments: placed, read, cancelled. Money moves in the SQL function alone (`migrations/0002_posting.sql`).
+ *
+ * @param onEvents called after each commit that wrote events into the outbox
+ */
+export function createPaymentStore(
+  { sql, drizzle }: Pick<Database, 'sql' | 'drizzle'>,
+  metrics: Metrics,
+  onEvents: () => void,
+) {
   const outcomes = metrics.counter('payments_total', 'Payment orders by what became of them.', ['outcome'])
   const retries = metrics.counter('payment_retries_total', 'Calls repeated after a lost race.')
   const calls = metrics.counter('payment_batches_total', 'Calls of the posting function, each for a batch of orders.')
@@ -60,6 +68,7 @@ export function createPaymentStore({ sql, drizzle }: Pick<Database, 'sql' | 'dri
         ${column('text', item => formatTraceparent(item.trace))}, ${column('text', item => item.correlationId)})`
     const ordered = new Array<Row>(items.length)
     for (const row of rows) ordered[row.item - 1] = row
+    onEvents()
     return ordered
   }
   const batches = createBatches({ run, classify, onRetry: () => retries.inc() })
@@ -152,6 +161,7 @@ export function createPaymentStore({ sql, drizzle }: Pick<Database, 'sql' | 'dri
       if (row?.outcome === 'already_resolved') throw problem('already_resolved')
       const payment = row?.outcome === 'cancelled' ? await find(id, owner) : undefined
       if (payment === undefined) throw problem('not_found')
+      onEvents()
       outcomes.inc({ outcome: 'cancelled' })
       return payment
     },

@@ -20,7 +20,8 @@ await start(async () => {
     prefix: config.TOPIC_PREFIX,
     logger,
   })
-  const payments = createPaymentStore(database, metrics)
+  const relay = startRelay({ sql: database.sql, transport, logger, metrics })
+  const payments = createPaymentStore(database, metrics, relay.wake)
   const app = await buildApp({
     issuer: config.ISSUER,
     ledger: createLedgerStore(database),
@@ -29,7 +30,6 @@ await start(async () => {
     logger,
     metrics,
   })
-  const relay = startRelay({ sql: database.sql, transport, logger, metrics })
   const forgetting = setInterval(
     () => void payments.forgetKeys().catch(error => logger.warn({ err: error }, 'old idempotency keys stay for now')),
     60 * 60_000,

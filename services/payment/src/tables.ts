@@ -6,6 +6,7 @@ import {
   check,
   customType,
   foreignKey,
+  index,
   pgTable,
   primaryKey,
   smallint,
@@ -60,6 +61,7 @@ export const accounts = pgTable(
       sql`CASE WHEN ${table.ownerId} IS NULL THEN ${table.kind} = 'system' AND ${table.posted} = 0 AND ${table.held} = 0
         ELSE ${table.kind} <> 'system' END`,
     ),
+    index('account_owner_id').on(table.ownerId),
   ],
 )
 

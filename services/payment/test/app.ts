@@ -23,7 +23,7 @@ export async function bank(t: Test) {
   const identity = await testIssuer(t)
   const owner = database.openAsOwner()
   const start = (url?: string) => startApp(t, database, identity, url)
-  const { app, payments, lines } = await start()
+  const { app, payments, lines, woken } = await start()
   const as = async (sub: string, more: Partial<TokenClaims> = {}) => ({
     authorization: `Bearer ${await identity.token({ service: 'payment', sub, ...more })}`,
   })
@@ -65,6 +65,8 @@ export async function bank(t: Test) {
     app,
     payments,
     lines,
+    /** How often the store said that there are events to publish. */
+    woken,
     database,
     identity,
     owner,
@@ -151,7 +153,10 @@ async function startApp(t: Test, database: TestDatabase, identity: TestIssuer, u
   t.teardown(() => pool.close())
   const { logger, lines } = testLogger()
   const metrics = createMetrics('payment')
-  const payments = createPaymentStore(pool, metrics)
+  const woken = { times: 0 }
+  const payments = createPaymentStore(pool, metrics, () => {
+    woken.times += 1
+  })
   const app = await buildApp({
     issuer: identity.issuer,
     ledger: createLedgerStore(pool),
@@ -161,7 +166,7 @@ async function startApp(t: Test, database: TestDatabase, identity: TestIssuer, u
     metrics,
   })
   t.teardown(() => app.close())
-  return { app, payments, pool, lines }
+  return { app, payments, pool, lines, woken }
 }
 
 /** A German IBAN with valid check digits for an account number. */

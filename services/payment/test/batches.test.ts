@@ -81,6 +81,22 @@ t.test('lets nobody fail for a neighbour', async t => {
   )
 })
 
+t.test('lets items that wait for a lock hold up none of their neighbours', async t => {
+  const locked: ((error: unknown) => void)[] = []
+  const run = async (items: readonly string[]) => {
+    if (items.length > 1) throw new Error('a lock was not had')
+    if (items[0]?.startsWith('locked')) await new Promise((_, reject) => locked.push(reject))
+    return items
+  }
+  const { submit } = createBatches({ run, classify: () => 'refused' })
+  const stuck = Promise.allSettled(['locked 1', 'locked 2', 'locked 3'].map(submit))
+  const others = names(40)
+  t.same(await Promise.all(others.map(submit)), others, 'answered while three still wait')
+  t.equal(locked.length, 3)
+  for (const give of locked) give(new Error('a lock was not had'))
+  t.ok((await stuck).every(({ status }) => status === 'rejected'))
+})
+
 t.test('makes a call that lost a race again, and gives up in the end', async t => {
   let losses = 3
   let retries = 0

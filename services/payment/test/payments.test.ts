@@ -112,6 +112,19 @@ t.test('holds a payment above the limit, and the money with it', async t => {
   await it.audit(2_500_000n)
 })
 
+t.test('wakes the relay after the commit, and notifies nobody through the database', async t => {
+  const it = await aliceAndBob(t, 2_500_000n)
+  const heard: string[] = []
+  await it.owner.sql.listen('outbox', payload => heard.push(payload))
+  const { id } = (await it.pay({ from: it.from, to: it.to, amount: 1_500_000n })).json()
+  t.equal(it.woken.times, 1)
+  await it.post(`/${id}/cancel`, alice)
+  t.equal(it.woken.times, 2)
+  await it.owner.sql.notify('outbox', 'the end')
+  while (!heard.includes('the end')) await new Promise(resolve => setTimeout(resolve, 5))
+  t.same(heard, ['the end'])
+})
+
 t.test('lets exactly the limit through', async t => {
   const it = await aliceAndBob(t, 2_500_000n)
   t.equal((await it.pay({ from: it.from, to: it.to, amount: 1_000_000n })).json().state, 'posted')

@@ -1,0 +1,1 @@
+CREATE INDEX "account_owner_id" ON "account" USING btree ("owner_id");
