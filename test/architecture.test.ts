@@ -86,6 +86,14 @@ t.test('no folder of an app stands above and below another', async t => {
   for (const folder of below.keys()) t.same(wayTo(folder, folder) ?? [], [], folder)
 })
 
+t.test('what the edge does for a response it undoes by one function, which knows who has left already', async t => {
+  const listening = sources.filter(({ text }) => /\b(?:response|raw|res)\.(?:on|once)\('close'/.test(text))
+  t.same(
+    listening.map(({ path }) => path),
+    ['bff/src/admission/in-progress.ts'],
+  )
+})
+
 t.test('the rules of a service know neither HTTP nor SQL', async t => {
   for (const { path, folder, imports } of sources.filter(source => source.folder.startsWith('services/'))) {
     const noun = folder.slice('services/'.length)

@@ -4,6 +4,7 @@ import type { Logger, Metrics } from '@banking/telemetry'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Redis } from '../redis.ts'
 import { addressBlock, clientAddress, siteOf, type TrustedProxies } from './client-address.ts'
+import { createInProgress } from './in-progress.ts'
 import { createQuota, type Quota, type Rate } from './quota.ts'
 
 /** How much one may ask for. Rates hold over all replicas, numbers of things at once for each of them. */
@@ -99,8 +100,17 @@ export function createAdmission(options: {
     logins: addressQuota('logins'),
     logoutTokens: addressQuota('logoutTokens'),
   }
-  const requests = occupancy(limits.concurrentRequests)
-  const uploads = occupancy(limits.concurrentUploads)
+  const requests = createInProgress(limits.concurrentRequests)
+  const uploads = createInProgress(limits.concurrentUploads)
+  options.metrics.gauge(
+    'bff_in_progress',
+    'What is counted now against a limit of things at once.',
+    ['limit'],
+    gauge => {
+      gauge.set({ limit: 'concurrent_requests' }, requests.total())
+      gauge.set({ limit: 'concurrent_uploads' }, uploads.total())
+    },
+  )
 
   const refusal = (limit: string, wait: number, detail?: string): Problem => {
     refused.inc({ limit })
@@ -218,32 +228,4 @@ function withSites(blocks: Quota, sites: Quota): Quota {
 
 function valuesOf(rawHeaders: readonly string[], name: string): string[] {
   return rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === name)
-}
-
-/** Counts what is under way, by session. */
-function occupancy(most: number) {
-  // One listener for all responses of a session: a closure for each cost more than the counting.
-  type Place = { count: number; leave: () => void }
-  const under = new Map<string, Place>()
-  const placeFor = (id: string): Place => {
-    const place: Place = {
-      count: 0,
-      leave() {
-        place.count--
-        if (place.count === 0) under.delete(id)
-      },
-    }
-    under.set(id, place)
-    return place
-  }
-  return {
-    /** @returns whether there was room; it is given up when the response is over, however that comes about */
-    enter(id: string, response: ServerResponse): boolean {
-      const place = under.get(id) ?? placeFor(id)
-      if (place.count >= most) return false
-      place.count++
-      response.on('close', place.leave)
-      return true
-    },
-  }
 }

@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
 import { Problem, problem } from '@banking/contracts'
 import { type Dispatcher, Pool } from 'undici'
+import { onceOver } from '../admission/in-progress.ts'
 import { afterReads } from './after-reads.ts'
 import { createHttp1Pool } from './http1-pool.ts'
 
@@ -158,12 +159,10 @@ class Passage implements Dispatcher.DispatchHandler {
 
   dispatch(): void {
     const { pool, waiting, response, outbound } = this.#job
-    // The client may have left before we came here: then `close` was long ago and no `drain` will ever come.
-    if (response.destroyed || response.closed) {
+    if (!onceOver(response, () => this.#left())) {
       this.#settle({ kind: 'abandoned' })
       return
     }
-    response.on('close', () => this.#left())
     waiting.add(this)
     try {
       pool.dispatch(outbound, this)

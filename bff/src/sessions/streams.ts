@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { Logger, Metrics } from '@banking/telemetry'
+import { onceOver } from '../admission/in-progress.ts'
 import type { Held, Sessions } from './sessions.ts'
 import { singleFlight } from './single-flight.ts'
 
@@ -85,11 +86,12 @@ export function createStreams(options: { sessions: Sessions; logger: Logger; met
         },
       }
       const streams = bySession.get(id) ?? new Set()
-      bySession.set(id, streams.add(stream))
-      response.once('close', () => {
+      const isOpen = onceOver(response, () => {
         streams.delete(stream)
         if (streams.size === 0 && bySession.get(id) === streams) bySession.delete(id)
       })
+      if (!isOpen) return
+      bySession.set(id, streams.add(stream))
       // It may have ended while the upstream thought about its answer: whoever closed its streams did not see this one.
       void check(id)
     },
