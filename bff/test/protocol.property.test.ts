@@ -4,9 +4,9 @@ import t, { type Test } from 'tap'
 import type { Person } from '../src/provider/oidc.ts'
 import { openRecord } from '../src/sessions/record.ts'
 import { type Identity, identityOf } from '../src/sessions/seal.ts'
-import { base, Replica, type Rotation, World } from './simulation.ts'
+import { base, type Link, Replica, type Rotation, type Way, World } from './simulation.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(600_000)
 const runs = Number(process.env['PROPERTY_RUNS'] ?? 1_000)
 const seed = Number(process.env['PROPERTY_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 const path = process.env['PROPERTY_PATH']
@@ -16,11 +16,14 @@ type Who = (typeof people)[number]
 type Action = { at: number; replica: number; who: Who } & (
   | { does: 'request' | 'signOut' | 'endAll' | 'login' | 'crash' | 'failover' }
   | { does: 'pause' | 'cut' | 'outage'; ms: number }
+  | { does: 'lose'; link: Link; way: Way; ms: number }
 )
 
 /** Many things at once, then some now and then. */
 const at = fc.oneof({ weight: 3, arbitrary: fc.nat(300) }, { weight: 2, arbitrary: fc.nat(12_000) })
 const where = { at, replica: fc.nat(2), who: fc.constantFrom(...people) }
+/** A link that swallows what goes one way: a request that never arrives, or an answer. */
+const oneWay = { link: fc.constantFrom('store', 'provider'), way: fc.constantFrom('there', 'back') } as const
 const action: fc.Arbitrary<Action> = fc.oneof(
   { weight: 12, arbitrary: fc.record({ ...where, does: fc.constant('request' as const) }) },
   { weight: 2, arbitrary: fc.record({ ...where, does: fc.constantFrom('signOut' as const, 'endAll' as const) }) },
@@ -33,6 +36,10 @@ const action: fc.Arbitrary<Action> = fc.oneof(
       does: fc.constantFrom('pause' as const, 'cut' as const, 'outage' as const),
       ms: fc.nat(6_000),
     }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({ ...where, ...oneWay, does: fc.constant('lose' as const), ms: fc.nat(6_000) }),
   },
 )
 const story = fc.record({
@@ -86,7 +93,7 @@ async function play({ rotation, left, tape, actions }: Story) {
   const loggedOutAt: Partial<Record<Who, number>> = {}
   const endedAll = new Set<Who>()
   const failedOver = new Set<Who>()
-  const rows = new Map(world.rows)
+  const rows = new Map(world.store.rows)
   const asked: Asked[] = []
   /** Sessions that somebody has the cookie of. */
   const given = new Set(people.map(who => identityOf(cookies[who])?.id as string))
@@ -117,7 +124,7 @@ async function play({ rotation, left, tape, actions }: Story) {
     })
   const quietly = () => undefined
 
-  const acts: Record<Action['does'], (one: Action & { ms?: number }, replica: Replica) => void> = {
+  const acts: { [D in Action['does']]: (one: Action & { does: D }, replica: Replica) => void } = {
     request: ({ who }, replica) => ask(replica, who),
     signOut: ({ who }, replica) =>
       replica.receive(() => {
@@ -148,21 +155,23 @@ async function play({ rotation, left, tape, actions }: Story) {
       // Redis's replica had the tombstone, which was waited for, and not the deletion.
       const id = identityOf(cookies[who])?.id as string
       const row = rows.get(id)
-      if (loggedOutAt[who] === undefined || row === undefined || world.rows.has(id)) return
+      if (loggedOutAt[who] === undefined || row === undefined || world.store.rows.has(id)) return
       failedOver.add(who)
-      world.resurrect(id, row)
+      world.store.resurrect(id, row)
     },
     crash({ replica: index }, replica) {
       // One is left to see what became of it.
       if (index > 0) replica.crash()
     },
-    pause: ({ ms = 0 }, replica) => replica.pause(ms),
-    cut: ({ ms = 0 }, replica) => replica.cut(ms),
-    outage({ ms = 0 }) {
+    pause: ({ ms }, replica) => replica.pause(ms),
+    cut: ({ ms }, replica) => replica.cut(ms),
+    lose: ({ link, way, ms }, replica) => replica.lose(link, way, ms),
+    outage({ ms }) {
       for (const each of replicas) each.cut(ms)
     },
   }
-  for (const one of actions) world.at(one.at, () => acts[one.does](one, replicas[one.replica] as Replica))
+  const act = (one: Action) => acts[one.does] as (one: Action, replica: Replica) => void
+  for (const one of actions) world.at(one.at, () => act(one)(one, replicas[one.replica] as Replica))
   await world.run(start + 45_000)
 
   // The trouble is over: whoever asks now gets a clean answer.
@@ -189,30 +198,35 @@ async function play({ rotation, left, tape, actions }: Story) {
     const isAfterLogout = at > (loggedOutAt[who] ?? Number.POSITIVE_INFINITY) + 1_000
     if (isAfterLogout) wrong.push(`${name} lives after its logout`)
   }
-  for (const [id, row] of world.rows) {
+  for (const [id, row] of world.store.rows) {
     // One whose login failed half-way is nobody's: its cookie was not given out.
     if (!given.has(id)) continue
     for (const who of endedAll) {
       // Of two, the later may have left its tombstone and then failed.
       if (actions.filter(one => one.does === 'endAll' && one.who === who).length > 1) continue
-      const buriedAt = world.tombstones.get(JSON.stringify({ sub: who })) ?? 0
-      const isTheirs = world.entries({ sub: who }).includes(id) && !failedOver.has(who)
+      const buriedAt = world.store.tombstones.get(JSON.stringify({ sub: who })) ?? 0
+      const isTheirs = world.store.entries({ sub: who }).includes(id) && !failedOver.has(who)
       if (isTheirs && buriedAt >= row.createdAt) wrong.push(`a session of ${who} outlived the end of all`)
     }
   }
   return { wrong, calls: world.calls, asked }
 }
 
-async function holds(t: Test, stories: fc.Arbitrary<Story>): Promise<void> {
+async function holds(
+  t: Test,
+  stories: fc.Arbitrary<Story>,
+  more: (played: Awaited<ReturnType<typeof play>>) => string | undefined = () => undefined,
+  numRuns = runs,
+): Promise<void> {
   t.comment(`PROPERTY_SEED=${seed}`)
   const property = fc.asyncProperty(stories, async each => {
-    const { wrong } = await play(each)
+    const played = await play(each)
+    const wrong = [...played.wrong, ...[more(played) ?? []].flat()]
     if (wrong.length > 0) throw new Error([...new Set(wrong)].join('\n'))
   })
   const replayed = path === undefined ? {} : { path }
-  const result = await fc.check(property, { seed, numRuns: runs, interruptAfterTimeLimit: 45_000, ...replayed })
-  t.comment(`${result.numRuns} stories`)
-  if (!result.failed) return void t.pass()
+  const result = await fc.check(property, { seed, numRuns, ...replayed })
+  if (!result.failed) return void t.equal(result.numRuns, path === undefined ? numRuns : 1, 'stories were played')
   const replay = `PROPERTY_SEED=${result.seed} PROPERTY_PATH=${result.counterexamplePath}`
   t.fail(`${(result.errorInstance as Error | null)?.message}\n${replay}\n${fc.stringify(result.counterexample)}`)
 }
@@ -283,6 +297,72 @@ t.test(
       t.same(wrong, [])
       t.equal(calls.filter(({ token }) => token.startsWith('refresh-alice')).length, 1)
       t.ok(asked.slice(1).every(({ answer }) => typeof answer === 'object' || answer === undefined))
+    }
+  },
+)
+
+/** Its owner has the lease or new tokens, and loses the store: both ways, or one. */
+const ownerAlone = (longest: number) => {
+  const ms = fc.oneof(fc.nat(longest), fc.integer({ min: longest - 500, max: longest }))
+  const owner = { replica: fc.constant(1), who: fc.constant('alice' as const) }
+  const cut = fc.oneof(
+    fc.record({ ...owner, at: fc.integer({ min: 20, max: 200 }), does: fc.constant('cut' as const), ms }),
+    fc.record({
+      ...owner,
+      at: fc.integer({ min: 20, max: 200 }),
+      does: fc.constant('lose' as const),
+      link: fc.constant('store' as const),
+      way: oneWay.way,
+      ms,
+    }),
+  )
+  const first = fc.record({ ...owner, at: fc.constant(0), does: fc.constant('request' as const) })
+  const others = fc.record({
+    at: fc.nat(longest),
+    replica: fc.constantFrom(0, 2),
+    who: owner.who,
+    does: fc.constant('request' as const),
+  })
+  return fc.tuple(first, cut, fc.array(others, { maxLength: 12 })).map(([one, two, more]) => [one, two, ...more])
+}
+const swift = fc.array(fc.nat(9), { minLength: 1, maxLength: 20 })
+
+async function redeemsOnce(t: Test, left: number, longest: number): Promise<void> {
+  const stories = fc.record({
+    rotation: fc.constant('strict' as const),
+    left: fc.constant(left),
+    tape: swift,
+    actions: ownerAlone(longest),
+  })
+  const check = ({ calls, asked }: Awaited<ReturnType<typeof play>>) => {
+    const redeemed = calls.filter(({ token }) => token === calls[0]?.token).length
+    if (redeemed > 1) return 'a token that was replaced was redeemed again'
+    return asked.some(({ answer }) => answer === 'over') ? 'somebody was logged out' : undefined
+  }
+  // They vary in little.
+  await holds(t, stories, check, Math.ceil(runs / 4))
+}
+
+t.test(
+  'a rotated token is redeemed by nobody else while its owner alone loses Redis for three seconds, either way',
+  t => redeemsOnce(t, 0, 3_000),
+)
+
+t.test('the same for as long as the old access token is good, less five seconds', t => redeemsOnce(t, 50_000, 40_000))
+
+t.test(
+  'an owner that loses Redis for longer is taken for dead: one takeover, and a clean answer for everybody',
+  async t => {
+    const ask = { who: 'alice', does: 'request' } as const
+    for (const rotation of ['none', 'lenient', 'strict'] as const) {
+      const cut = { who: 'alice', replica: 1, at: 60, does: 'cut', ms: 4_500 } as const
+      const later = Array.from({ length: 20 }, (_, i) => ({ ...ask, replica: (i % 2) * 2, at: 100 + i * 300 }))
+      const actions = [{ ...ask, replica: 1, at: 0 }, cut, ...later]
+      const { wrong, calls, asked } = await play({ rotation, left: 0, tape: [5], actions })
+      t.same(wrong, [])
+      t.equal(calls.filter(({ token }) => token === calls[0]?.token).length, 2)
+      const answers = asked.filter(({ who }) => who === 'alice').map(({ answer }) => answer)
+      t.ok(answers.every(answer => (rotation === 'none' ? typeof answer === 'object' : answer === 'over')))
     }
   },
 )

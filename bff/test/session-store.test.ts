@@ -1,9 +1,11 @@
+import { problem } from '@banking/contracts'
 import { createMetrics } from '@banking/telemetry'
 import { eventually, parts, sessionStoreConformance, testLogger, testProxy } from '@banking/testkit'
 import t, { type Test } from 'tap'
 import { connectRedis, type Redis } from '../src/redis.ts'
-import { createSessionStore } from '../src/sessions/session-store.ts'
+import { createSessionStore, type SessionStore } from '../src/sessions/session-store.ts'
 import { redisServer } from './redis-server.ts'
+import { SimulatedStore, sessionStoreOf } from './simulated-store.ts'
 import { answers } from './tracked.ts'
 
 const { redis: url } = parts(t, 'redis')
@@ -34,15 +36,46 @@ async function advance(redis: Redis, id: string, ms: number): Promise<void> {
   }
 }
 
-void sessionStoreConformance(t, async t => {
+void t.test('in Redis', t => sessionStoreConformance(t, inRedis))
+void t.test('as the simulation of the protocol has it', t => sessionStoreConformance(t, async () => simulated()))
+
+async function inRedis(t: Test) {
   const redis = await connected(t)
   return {
     store: createSessionStore(redis, absolute),
     other: createSessionStore(await connected(t), absolute),
     unreachable: createSessionStore(await connected(t, 'redis://127.0.0.1:1'), absolute),
-    advance: (id, ms) => advance(redis, id, ms),
+    advance: (id: string, ms: number) => advance(redis, id, ms),
   }
-})
+}
+
+/** What the stories of protocol.property.test.ts are played on must be what Redis is. */
+function simulated() {
+  let offset = 0
+  const listeners: Parameters<SessionStore['watch']>[0][] = []
+  const simulated = new SimulatedStore(
+    () => Date.now() + offset,
+    id => {
+      for (const { changed } of listeners) changed(id)
+    },
+  )
+  const watch: SessionStore['watch'] = listener => {
+    listeners.push(listener)
+    listener.ready()
+    return () => true
+  }
+  const at = (ask: <T>(work: () => T) => Promise<T>) => sessionStoreOf(simulated, ask, watch)
+  return {
+    store: at(async work => work()),
+    other: at(async work => work()),
+    unreachable: at(async () => {
+      throw problem('sessions_unavailable')
+    }),
+    async advance(_id: string, ms: number) {
+      offset += ms
+    },
+  }
+}
 
 t.test('queues nothing while there is no connection: a write that failed never happens later', async t => {
   const { hostname, port } = new URL(url)

@@ -5,8 +5,9 @@ import { ProviderError, type Tokens } from '../src/provider/oidc.ts'
 import type { SessionRecord } from '../src/sessions/record.ts'
 import type { Clock } from '../src/sessions/refresh.ts'
 import type { SealingKeys } from '../src/sessions/seal.ts'
-import type { EndReason, Fence, Found, Group, SessionStore } from '../src/sessions/session-store.ts'
+import type { EndReason, SessionStore } from '../src/sessions/session-store.ts'
 import { createSessions, type Sessions } from '../src/sessions/sessions.ts'
+import { type Row, SimulatedStore, sessionStoreOf } from './simulated-store.ts'
 
 /** What a world decides by: the next number of a tape, so that a run can be repeated and made smaller. */
 export type Tape = readonly number[]
@@ -18,8 +19,9 @@ const silence = 600
 const unavailable = () => problem('sessions_unavailable')
 
 export type Rotation = 'none' | 'lenient' | 'strict'
+export type Link = 'store' | 'provider'
+export type Way = 'there' | 'back'
 type Scheduled = { at: number; order: number; work: () => void }
-type Row = { version: number; sealed: Buffer; summary: Buffer; createdAt: number }
 type Call = { token: string; replica: string; fate: 'live' | 'dead' | 'over' }
 
 /**
@@ -35,17 +37,17 @@ export class World {
   rotation: Rotation = 'none'
   /** While it is calm, everything is answered at once and nothing gets lost. */
   isCalm = true
-  readonly rows = new Map<string, Row>()
-  readonly tombstones = new Map<string, number>()
+  readonly store: SimulatedStore = new SimulatedStore(
+    () => base + this.time,
+    id => {
+      for (const replica of this.replicas) replica.hear(id)
+    },
+  )
   readonly replicas: Replica[] = []
   /** What is in a record, of sessions whose cookies somebody has. */
   open: (id: string, row: Row) => SessionRecord | undefined = () => undefined
-  /** Ids that were deleted for good; none may come back by a write. */
-  readonly #ended = new Map<string, EndReason>()
-  readonly #idle = new Map<string, number>()
-  readonly #leases = new Map<string, { owner: string; until: number; replica: string }>()
-  readonly #open = new Map<string, { version: number; count: number; owner: string; since: number }>()
-  readonly #groups = new Map<string, string[]>()
+  /** Which replica asked for a lease under this name. */
+  readonly #owners = new Map<string, string>()
   readonly #queue: Scheduled[] = []
   readonly #grants = new Map<string, { sub: string; isUsed: boolean }>()
   readonly #tape: Tape
@@ -110,127 +112,36 @@ export class World {
     this.#grants.delete(token)
   }
 
-  // What Redis does, one command at a time. Its clock is the world's.
-
-  find(id: string): Found {
-    const row = this.rows.get(id)
-    if (row !== undefined) return { ...row, lastSeenAt: this.#idle.get(id) }
-    const endedBy = this.#ended.get(id)
-    return endedBy === undefined ? undefined : { endedBy }
-  }
-
-  create(id: string, content: { sealed: Buffer; summary: Buffer }, now: number): number {
-    this.rows.set(id, { version: 1, ...content, createdAt: base + this.time })
-    this.#idle.set(id, now)
-    this.changed(id)
-    return base + this.time
-  }
-
-  replace(id: string, version: number, sealed: Buffer, owner: string): boolean {
-    const row = this.rows.get(id)
-    if (row === undefined || row.version !== version) return false
-    const lease = this.#lease(id)
-    if (lease !== undefined && lease.owner !== owner) return false
-    this.rows.set(id, { ...row, version: version + 1, sealed })
-    this.#leases.delete(id)
-    this.#open.delete(id)
-    this.changed(id)
-    return true
-  }
-
-  end(id: string, reason: EndReason, fence: Fence | undefined, replica: string): boolean {
-    const isOther = this.rows.get(id)?.version !== fence?.version || this.#lease(id)?.owner !== fence?.owner
-    if (fence !== undefined && isOther) return false
-    this.#mayEnd(id, reason, replica)
-    const existed = this.rows.delete(id)
-    for (const space of [this.#idle, this.#leases, this.#open]) space.delete(id)
-    if (existed) this.#ended.set(id, reason)
-    if (existed) this.changed(id)
-    return existed
-  }
-
   /** Without a logout a session ends for a refresh token that was refused: then it must be this one, and nobody at it. */
   #mayEnd(id: string, reason: EndReason, replica: string): void {
-    const row = this.rows.get(id)
+    const row = this.store.row(id)
     const record = row && this.open(id, row)
     if (row === undefined || record === undefined || reason !== 'ended') return
     const { tokens, person } = record
-    if (this.buriedAt([{ sub: person.sub }, { sid: person.sid as string }]) >= row.createdAt) return
+    if (this.store.buriedAt([{ sub: person.sub }, { sid: person.sid as string }]) >= row.createdAt) return
     if (this.#grants.get(tokens.refreshToken as string)?.isUsed === false)
       this.violations.push('a session ended although its refresh token is good')
-    if ((this.#lease(id)?.replica ?? replica) !== replica)
+    const holder = this.store.leaseOf(id)
+    if (holder !== undefined && this.#owners.get(holder) !== replica)
       this.violations.push('a session ended while another replica refreshed it')
   }
 
-  lease(id: string, owner: string, takeOver: boolean, replica: string): Awaited<ReturnType<SessionStore['lease']>> {
-    const found = this.find(id)
-    const row = this.rows.get(id)
-    if (row === undefined || this.#lease(id) !== undefined) return { found, lease: 'held' }
-    const open = this.#open.get(id)
-    const isOpen = open !== undefined && open.version === row.version && this.time < open.since + 132_000
-    const mayRun = isOpen && this.time < open.since + 12_000
-    if (mayRun && open.count > 1) return { found, lease: 'spent' }
-    if (isOpen && !takeOver) return { found, lease: 'abandoned' }
-    this.#leases.set(id, { owner, until: this.time + 3_000, replica })
-    this.#open.set(id, { version: row.version, count: mayRun ? 2 : 1, owner, since: this.time })
-    return { found, lease: 'granted' }
-  }
-
-  renew(id: string, owner: string): boolean {
-    const lease = this.#lease(id)
-    if (lease?.owner !== owner) return false
-    lease.until = this.time + 3_000
-    return true
-  }
-
-  release(id: string, owner: string): void {
-    if (this.#lease(id)?.owner === owner) this.#leases.delete(id)
-    if (this.#open.get(id)?.owner === owner) this.#open.delete(id)
-  }
-
-  enter(group: Group, id: string): string[] {
-    const name = JSON.stringify(group)
-    const ids = [...(this.#groups.get(name) ?? []).filter(each => each !== id), id]
-    this.#groups.set(name, ids)
-    return ids
-  }
-
-  entries(group: Group): string[] {
-    return this.#groups.get(JSON.stringify(group)) ?? []
-  }
-
-  strike(group: Group, ids: readonly string[]): void {
-    const left = this.entries(group).filter(id => !ids.includes(id))
-    this.#groups.set(JSON.stringify(group), left)
-  }
-
-  bury(group: Group): void {
-    this.tombstones.set(JSON.stringify(group), base + this.time)
-  }
-
-  buriedAt(groups: readonly Group[]): number {
-    return Math.max(0, ...groups.map(group => this.tombstones.get(JSON.stringify(group)) ?? 0))
-  }
-
-  summary(id: string): { summary: Buffer; lastSeenAt: number | undefined } | undefined {
-    const row = this.rows.get(id)
-    return row && { summary: row.summary, lastSeenAt: this.#idle.get(id) }
-  }
-
-  /** A failover to a replica of Redis that has not heard of a deletion; the tombstone was waited for. */
-  resurrect(id: string, row: Row): void {
-    this.rows.set(id, { ...row })
-    this.#idle.set(id, base + this.time)
-    this.changed(id)
-  }
-
-  changed(id: string): void {
-    for (const replica of this.replicas) replica.hear(id)
-  }
-
-  #lease(id: string) {
-    const lease = this.#leases.get(id)
-    return lease !== undefined && this.time < lease.until ? lease : undefined
+  /** The store for one replica, and what nobody may do to it. */
+  storeFor(replica: string, ask: <T>(work: () => T) => Promise<T>, watch: SessionStore['watch']): SessionStore {
+    const { store } = this
+    return {
+      ...sessionStoreOf(store, ask, watch),
+      lease: (id, owner, takeOver) => {
+        this.#owners.set(owner, replica)
+        return ask(() => store.lease(id, owner, takeOver))
+      },
+      end: (id, reason, fence) =>
+        ask(() => {
+          const isBehind = fence !== undefined && store.row(id)?.version === fence.version
+          if (fence === undefined || (isBehind && store.leaseOf(id) === fence.owner)) this.#mayEnd(id, reason, replica)
+          return store.end(id, reason, fence)
+        }),
+    }
   }
 }
 
@@ -245,6 +156,8 @@ export class Replica {
   readonly #name: string
   #pausedUntil = 0
   #cutUntil = 0
+  /** Until when what goes there, or comes back, is lost. */
+  readonly #lost = { store: { there: 0, back: 0 }, provider: { there: 0, back: 0 } }
   #isCurrent = true
   #listener: Parameters<SessionStore['watch']>[0] | undefined
 
@@ -262,7 +175,14 @@ export class Replica {
       },
     }
     this.sessions = createSessions({
-      store: this.#store(),
+      store: world.storeFor(
+        name,
+        work => this.#ask(work),
+        listener => {
+          this.#listener = listener
+          return () => this.#isCurrent
+        },
+      ),
       keys,
       provider: { refresh: this.#refresh, revoke: async (token: string) => world.revoke(token) } as never,
       times: { idle: 15 * 60_000, absolute: 8 * 60 * 60_000 },
@@ -291,10 +211,24 @@ export class Replica {
     world.at(ms + 1, () => this.#hearAgain())
   }
 
-  /** The store is out of reach for so long; the provider is not. */
+  /** The store is out of reach for so long, and every command fails at once; the provider is not. */
   cut(ms: number): void {
+    this.#cutUntil = Math.max(this.#cutUntil, this.#world.time + ms)
+    this.#hearNothing(ms)
+  }
+
+  /** Whatever goes one way of one link is swallowed for so long. */
+  lose(link: Link, way: Way, ms: number): void {
+    this.#lost[link][way] = Math.max(this.#lost[link][way], this.#world.time + ms)
+    if (link === 'store') this.#hearNothing(ms)
+  }
+
+  #isLost(link: Link, way: Way): boolean {
+    return this.#world.time < this.#lost[link][way]
+  }
+
+  #hearNothing(ms: number): void {
     const world = this.#world
-    this.#cutUntil = Math.max(this.#cutUntil, world.time + ms)
     world.at(Math.min(silence, ms), () => {
       this.#isCurrent = false
       this.#deliver(() => this.#listener?.lost())
@@ -305,7 +239,7 @@ export class Replica {
   #hearAgain(): void {
     this.#deliver(() => {
       this.#listener?.lost()
-      if (this.#isCut()) return
+      if (this.#isDeaf()) return
       this.#isCurrent = true
       this.#listener?.ready()
     })
@@ -313,12 +247,17 @@ export class Replica {
 
   /** Redis tells a change, after a while. */
   hear(id: string): void {
-    if (this.#isCut()) return
+    if (this.#isDeaf()) return
     this.#world.at(this.#world.pick(30), () => this.#deliver(() => this.#listener?.changed(id)))
   }
 
   #isCut(): boolean {
     return this.#world.time < this.#cutUntil
+  }
+
+  /** Pings are lost with the rest: one way is enough to hear nothing that may be relied on. */
+  #isDeaf(): boolean {
+    return this.#isCut() || this.#isLost('store', 'there') || this.#isLost('store', 'back')
   }
 
   #killCalls(): void {
@@ -350,10 +289,11 @@ export class Replica {
     const there = world.pick(20)
     const back = world.pick(20)
     world.at(timeout, () => this.#deliver(() => reject(unavailable())))
-    if (trouble === 23) return promise
+    if (trouble === 23 || this.#isLost('store', 'there')) return promise
     world.at(trouble === 22 ? timeout + there * 10 : there, () => {
       const answer = work()
-      if (trouble !== 21 && trouble !== 22) world.at(back, () => this.#deliver(() => resolve(answer)))
+      if (trouble !== 21 && trouble !== 22 && !this.#isLost('store', 'back'))
+        world.at(back, () => this.#deliver(() => resolve(answer)))
     })
     return promise
   }
@@ -380,10 +320,10 @@ export class Replica {
       call.fate = 'over'
       this.#deliver(() => reject(new ProviderError('unavailable', 'it took too long')))
     })
-    if (trouble === 15) return promise
+    if (trouble === 15 || this.#isLost('provider', 'there')) return promise
     world.at(there, () => {
       const answer = trouble === 14 ? 'unavailable' : world.redeem(token)
-      if (trouble === 13) return
+      if (trouble === 13 || this.#isLost('provider', 'back')) return
       world.at(back, () =>
         over(() => {
           if (answer === 'unavailable') reject(new ProviderError('unavailable', 'it said 503'))
@@ -393,32 +333,5 @@ export class Replica {
       )
     })
     return promise
-  }
-
-  #store(): SessionStore {
-    const world = this.#world
-    return {
-      find: id => this.#ask(() => world.find(id)),
-      create: (id, content, { now }) => this.#ask(() => world.create(id, content, now)),
-      replace: (id, version, sealed, owner) => this.#ask(() => world.replace(id, version, sealed, owner)),
-      touch: () => this.#ask(() => true),
-      end: (id, reason, fence) => this.#ask(() => world.end(id, reason, fence, this.#name)),
-      lease: (id, owner, takeOver) => this.#ask(() => world.lease(id, owner, takeOver, this.#name)),
-      renew: (id, owner) => this.#ask(() => world.renew(id, owner)),
-      release: (id, owner) => this.#ask(() => world.release(id, owner)),
-      enter: (group, id) => this.#ask(() => world.enter(group, id)),
-      entries: group => this.#ask(() => world.entries(group)),
-      strike: (group, ids) => this.#ask(() => world.strike(group, ids)),
-      summary: id => this.#ask(() => world.summary(id)),
-      bury: group => this.#ask(() => world.bury(group)),
-      buriedAt: groups => this.#ask(() => world.buriedAt(groups)),
-      findToken: () => this.#ask(() => undefined),
-      saveToken: () => this.#ask(() => true),
-      settle: async () => undefined,
-      watch: listener => {
-        this.#listener = listener
-        return () => this.#isCurrent
-      },
-    }
   }
 }

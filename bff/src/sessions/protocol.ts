@@ -4,8 +4,10 @@
  * docs/session-protocol.md. Times are ms of a monotonic clock.
  */
 
+/** How much a session needs a new access token. `soon`: the present one is good for a while, and nobody waits. */
+export type Need = 'none' | 'soon' | 'now'
 /** A session as the store has it now: with its version, and whether its access token must be renewed. */
-type Known<S> = { session: S; version: number; isDue: boolean }
+type Known<S> = { session: S; version: number; need: Need }
 /** What a look into the store says: the session, or why it is over. */
 export type Look<S, R> = Known<S> | { over: R }
 /** What came of asking for the lease. `abandoned`: free, but its last owner never said how its call ended; `spent`: twice. */
@@ -167,10 +169,12 @@ function leased<S, R>(
 ): Next<S, R> {
   if ('over' in look) return done([], look)
   // Somebody has refreshed it meanwhile: another replica, or a request before this one.
-  if (!look.isDue) return done(lease === 'granted' ? [{ do: 'release' }] : [], look)
+  if (look.need === 'none') return done(lease === 'granted' ? [{ do: 'release' }] : [], look)
   if (lease === 'granted')
     return [{ at: 'checking', since, renewedAt: askedAt, known: look }, [{ do: 'check', session: look.session }]]
-  return lease === 'abandoned' ? wait(since, grace, true) : wait(since, pollEvery, false)
+  // Nobody can tell an owner that died from one that lost Redis and holds what replaces the refresh token. While nobody
+  // needs its result, there is time to see.
+  return lease === 'abandoned' ? wait(since, grace, look.need === 'now') : wait(since, pollEvery, false)
 }
 
 const isLost = ({ renewedAt }: { renewedAt: number }, now: number): boolean => now - renewedAt >= abortAfter
@@ -210,6 +214,16 @@ const done = <S, R>(last: Command<S, R>[], answer: (Command<S, R> & { do: 'answe
   { at: 'done' },
   [...last, { do: 'answer', answer }],
 ]
+
+/** An access token with less than this to live cannot be waited with any more. */
+const spare = 5_000
+
+/** Whether a token must be renewed, and whether somebody waits for it. Times are epoch ms. */
+export function needOf(token: { issuedAt: number; expiresAt: number }, isRejected: boolean, now: number): Need {
+  if (isRejected) return 'now'
+  if (now < renewalOf(token.issuedAt, token.expiresAt)) return 'none'
+  return now < token.expiresAt - spare ? 'soon' : 'now'
+}
 
 /** The moment a token is renewed: 60 s or a fifth of its lifetime before its end, whichever is later. */
 export const renewalOf = (issuedAt: number, expiresAt: number): number =>

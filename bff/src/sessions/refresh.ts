@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Logger, Metrics } from '@banking/telemetry'
 import { type Provider, ProviderError } from '../provider/oidc.ts'
-import { begin, type Command, type Event, type Look, type State, step, waitAtMost } from './protocol.ts'
+import { begin, type Command, type Event, type Look, type Need, type State, step, waitAtMost } from './protocol.ts'
 import { openRecord, type Session, sealRecord } from './record.ts'
 import type { Register } from './register.ts'
 import type { SealingKeys } from './seal.ts'
@@ -20,10 +20,10 @@ type Refreshed = { session: Session } | { over: EndReason }
 /** Refreshes: the hands of the machine in protocol.ts. One per session and process runs at a time. */
 export type Refresh = {
   /**
-   * @param isDue whether the access token of a session that somebody else may have refreshed must be renewed yet
+   * @param needOf whether the access token of a session that somebody else may have refreshed must be renewed yet
    * @throws ProviderError, or Problem `sessions_unavailable`: neither ends the session
    */
-  run(session: Session, isDue: (session: Session) => boolean): Promise<Refreshed>
+  run(session: Session, needOf: (session: Session) => Need): Promise<Refreshed>
   /** Tells the provider that the refresh token is not needed any more; best effort. */
   revoke(session: Session): Promise<void>
   /** Wakes who waits for another replica. */
@@ -74,7 +74,7 @@ export function createRefresh(options: {
     }
   }
 
-  const begun = (session: Session, isDue: (session: Session) => boolean): Flight => {
+  const begun = (session: Session, needOf: (session: Session) => Need): Flight => {
     const { id } = session
     const owner = randomBytes(16).toString('base64url')
     const { promise, resolve, reject } = Promise.withResolvers<Refreshed>()
@@ -90,7 +90,7 @@ export function createRefresh(options: {
     const seen = (found: Found): Look<Session, EndReason> => {
       const opened = openRecord(found, session, keys)
       if ('over' in opened) return opened
-      return { ...opened, version: opened.session.version, isDue: isDue(opened.session) }
+      return { ...opened, version: opened.session.version, need: needOf(opened.session) }
     }
     /** Asks the store; its answer, or that there is none, is the next event. */
     const asking = (question: Promise<OwnEvent>): void =>
@@ -196,10 +196,10 @@ export function createRefresh(options: {
   }
 
   return {
-    run(session, isDue) {
+    run(session, needOf) {
       let flight = flights.get(session.id)
       if (flight === undefined) {
-        flight = begun(session, isDue)
+        flight = begun(session, needOf)
         flights.set(session.id, flight)
       }
       return within(flight.result, clock).finally(waits.startTimer())

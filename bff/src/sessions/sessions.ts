@@ -3,7 +3,7 @@ import type { Logger, Metrics } from '@banking/telemetry'
 import { actorOf, type Events } from '../events/events.ts'
 import type { Person, Provider, Tokens } from '../provider/oidc.ts'
 import { createCache } from './cache.ts'
-import { renewalOf } from './protocol.ts'
+import { type Need, needOf } from './protocol.ts'
 import { openRecord, type Session, type SessionRecord, sealRecord } from './record.ts'
 import { type Clock, createRefresh } from './refresh.ts'
 import { createRegister, type SessionSummary } from './register.ts'
@@ -210,8 +210,8 @@ export function createSessions(options: SessionsOptions): Sessions {
     return { over: isOver }
   }
 
-  const needsRefresh = ({ tokens, issuedAt }: Session, rejected: string | undefined): boolean =>
-    tokens.accessToken === rejected || now() >= renewalOf(issuedAt, tokens.expiresAt)
+  const need = ({ tokens, issuedAt }: Session, rejected: string | undefined): Need =>
+    needOf({ issuedAt, expiresAt: tokens.expiresAt }, tokens.accessToken === rejected, now())
 
   const refreshed = async (session: Session, rejected: string | undefined): Promise<Session> => {
     if (session.tokens.refreshToken === undefined) {
@@ -221,7 +221,7 @@ export function createSessions(options: SessionsOptions): Sessions {
       throw loginRequired('ended')
     }
     try {
-      const result = await refresh.run(session, latest => needsRefresh(latest, rejected))
+      const result = await refresh.run(session, latest => need(latest, rejected))
       if ('session' in result) {
         if (rejected !== undefined) {
           const token = result.session.tokens.accessToken
@@ -293,10 +293,10 @@ export function createSessions(options: SessionsOptions): Sessions {
       })
     },
 
-    isFresh: session => !needsRefresh(session, undefined),
+    isFresh: session => need(session, undefined) === 'none',
 
     fresh(session, rejected) {
-      if (!needsRefresh(session, rejected)) return session
+      if (need(session, rejected) === 'none') return session
       const isUsable = now() < session.tokens.expiresAt && session.tokens.accessToken !== rejected
       if (isUsable && now() < (notBefore.get(session.id) ?? 0)) return session
       const replacement = replacements.get(session.id)
