@@ -85,7 +85,7 @@ const keptBack: ReadonlySet<string> = new Set([...hopByHop, ...edgeOnly])
 
 /** What one upstream is told, and what it may say. */
 export type FieldRules = {
-  /** Whether cookies that are not the edge's own go on: applications that render pages have some. */
+  /** Whether cookies that are not the edge's own go on, both ways: applications that render pages have some. */
   passesCookies: boolean
   /** Name and value of the edge's own fields; all their names are in {@link edgeOnly}: an upstream cannot weaken them. */
   own: readonly string[]
@@ -159,7 +159,7 @@ export function responseFields(raw: readonly string[], rules: FieldRules, more: 
     if ((keptBack.has(name) && !(keepsPolicy && name === policy)) || named?.has(name)) continue
     if (name.startsWith('access-control-')) continue
     let value = raw[at + 1] as string
-    if (name === 'set-cookie' && isOurCookie(value.split(/[=;]/, 1)[0] as string, rules.sessionCookie)) continue
+    if (name === 'set-cookie' && !maySet(value, rules)) continue
     if (name === 'location' && value.startsWith(`${origin}/`)) value = value.slice(origin.length)
     if (name === 'cache-control') caching = true
     fields.push(name, value)
@@ -189,6 +189,10 @@ function isOurCookie(cookieName: string, sessionCookie: string): boolean {
   const name = cookieName.trim().toLowerCase()
   return name === '' || name === sessionCookie || ownPrefixes.some(prefix => name.startsWith(prefix))
 }
+
+/** Whether an upstream may give the browser this cookie, a `Set-Cookie` field as it came. */
+const maySet = (cookie: string, { passesCookies, sessionCookie }: FieldRules): boolean =>
+  passesCookies && !isOurCookie(cookie.split(/[=;]/, 1)[0] as string, sessionCookie)
 
 const ownPrefixes = [loginCookiePrefix, edgeCookiePrefix].map(prefix => prefix.toLowerCase())
 
