@@ -1,6 +1,7 @@
 import type { Provider } from '../../bff/src/provider/oidc.ts'
 import { connectRedis } from '../../bff/src/redis.ts'
-import { identityOf, seal } from '../../bff/src/sessions/seal.ts'
+import { storeExchanged } from '../../bff/src/sessions/exchange.ts'
+import { identityOf } from '../../bff/src/sessions/seal.ts'
 import { createSessionStore } from '../../bff/src/sessions/session-store.ts'
 import { createSessions } from '../../bff/src/sessions/sessions.ts'
 import { createLogger, createMetrics } from '../../packages/telemetry/src/index.ts'
@@ -37,7 +38,6 @@ export async function beginSessions(settings: EdgeSettings, tokens: LoginTokens,
   const expiresAt = authTime + times.absolute
   const { exchanged, ...own } = tokens
   const [upstream] = config.upstreams
-  const audience = upstream?.audience ?? ''
   const cookies: string[] = []
   const begin = async (): Promise<void> => {
     const person = { sub: crypto.randomUUID(), sid: crypto.randomUUID(), name: 'Alice Adams', givenName: 'Alice' }
@@ -50,8 +50,8 @@ export async function beginSessions(settings: EdgeSettings, tokens: LoginTokens,
     const cookie = session === 'again' ? undefined : session.cookie
     const identity = identityOf(cookie)
     if (identity === undefined) throw new Error('no session was begun')
-    const token = JSON.stringify({ token: exchanged, issuedAt: authTime, expiresAt })
-    await store.saveToken(identity.id, audience, seal(token, identity.secret, keys, ['token', identity.id, audience]))
+    const token = { token: exchanged, issuedAt: authTime, expiresAt }
+    if (upstream?.token === 'exchange') await storeExchanged(store, keys, identity, upstream, token)
     cookies.push(`__Host-session=${cookie}`)
   }
   for (let begun = 0; begun < count; begun += 50)

@@ -1,11 +1,17 @@
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer as createTlsServer } from 'node:https'
 import { type AddressInfo, connect } from 'node:net'
 import { eventually } from '@banking/testkit'
+import { decodeJwt } from 'jose'
 import t, { type Test } from 'tap'
+import { upstreamDefaults } from '../src/config/options.ts'
+import type { ExchangeTarget } from '../src/provider/oidc.ts'
+import type { Upstream } from '../src/proxy/upstreams.ts'
+import { identityOf, seal, unseal } from '../src/sessions/seal.ts'
 import { selfSigned } from './certificate.ts'
-import { edge, origin, testUpstream } from './edge.ts'
-import { alice, bob } from './provider.ts'
+import { type Cookie, edge, origin, testUpstream } from './edge.ts'
+import { alice, bob, type TestProvider } from './provider.ts'
 
 t.setTimeout(120_000)
 
@@ -63,6 +69,16 @@ async function speak(t: Test, port: number, bytes: string): Promise<string> {
 
 const head = (method: string, target: string, fields: readonly string[] = []) =>
   `${[`${method} ${target} HTTP/1.1`, 'host: localhost:3000', 'connection: close', ...fields].join('\r\n')}\r\n\r\n`
+
+/** The provider's name for the login that was finished last. */
+const sidOf = ({ issued }: TestProvider): string =>
+  decodeJwt(issued.findLast(token => token.split('.').length === 3) as string)['sid'] as string
+
+const flipped = (bytes: Buffer, at: number): Buffer => {
+  const changed = Buffer.from(bytes)
+  changed[at] = (changed[at] ?? 0) ^ 1
+  return changed
+}
 
 /** Where a browser is sent that believes what stands in Location. */
 const leadsTo = (location: unknown): string => new URL(String(location), origin).origin
@@ -338,23 +354,73 @@ function damaged(cookie: string): string[] {
   ]
 }
 
-for (const id of ['CVE-2023-35941', 'CVE-2026-47775'])
-  t.test(`${id}: a cookie that was changed anywhere opens nothing, and all such answers look the same`, async t => {
-    const { app, person, hadNoEffect } = await attacked(t)
-    const answers = new Set<string>()
-    for (const value of damaged(person.cookie() as string).filter(value => value !== person.cookie())) {
-      const { statusCode, body, headers } = await app.inject({
-        url: '/oauth2/userinfo',
-        headers: { host: 'a', ...own, cookie: `__Host-session=${value}` },
-      })
-      t.equal(statusCode, 401, value)
-      // Of another form it cannot be ours; of our form nobody can tell why it opens nothing.
-      if (/^[\w-]{42}[AEIMQUYcgkosw048]$/.test(value))
-        answers.add(`${body.replace(/urn:request:[^"]+/, '')} ${headers['set-cookie']}`)
+t.test('CVE-2023-35941: no character moves from one sealed field to the next', async t => {
+  const keys = { current: 'k1', keys: new Map([['k1', randomBytes(32)]]) }
+  const secret = randomBytes(32)
+  const text = 'token,session,audience'
+  /** The same characters, parted at every two places; a part may be empty, or there may be no third. */
+  const contexts = Array.from({ length: text.length + 1 }, (_, first) => [
+    [text.slice(0, first), text.slice(first)],
+    ...Array.from({ length: text.length + 1 - first }, (_, more) => [
+      text.slice(0, first),
+      text.slice(first, first + more),
+      text.slice(first + more),
+    ]),
+  ]).flat()
+  t.ok(contexts.length > 250)
+  const sealedFor = contexts[20] as string[]
+  const sealed = seal('1999999999', secret, keys, sealedFor)
+  t.same(
+    contexts.filter(context => unseal(sealed, secret, keys, context) !== undefined),
+    [sealedFor],
+  )
+  const { app, person, hadNoEffect } = await attacked(t)
+  for (const value of damaged(person.cookie() as string).filter(value => value !== person.cookie())) {
+    const headers = { host: 'a', ...own, cookie: `__Host-session=${value}` }
+    t.equal((await app.inject({ url: '/oauth2/userinfo', headers })).statusCode, 401, value)
+  }
+  await hadNoEffect(t)
+})
+
+t.test('CVE-2026-47775: nobody can tell by the answer why a session does not open', async t => {
+  const { app, browser, redis, config } = await edge(t)
+  const ways: Record<string, (sealed: Buffer, identity: NonNullable<ReturnType<typeof identityOf>>) => Buffer | null> =
+    {
+      'no record': () => null,
+      'another format': sealed => Buffer.concat([Buffer.from([9]), sealed.subarray(1)]),
+      'another key id': sealed => {
+        const changed = Buffer.from(sealed)
+        changed[3] = 0x39
+        return changed
+      },
+      'another nonce': sealed => flipped(sealed, 5),
+      'another tag': sealed => flipped(sealed, 2 + (sealed[1] ?? 0) + 12),
+      'another first byte': sealed => flipped(sealed, 2 + (sealed[1] ?? 0) + 28),
+      'another last byte': sealed => flipped(sealed, sealed.length - 1),
+      'cut in the tag': sealed => sealed.subarray(0, 20),
+      'cut in the text': sealed => sealed.subarray(0, -16),
+      'no text': sealed => sealed.subarray(0, 2 + (sealed[1] ?? 0) + 28),
+      'grown by a block': sealed => Buffer.concat([sealed, Buffer.alloc(16)]),
+      'of another secret': (_, { id }) => seal('{}', randomBytes(32), config.sessionKeys, ['session', id]),
+      'of another place': (_, { secret }) => seal('{}', secret, config.sessionKeys, ['login', 'x']),
     }
-    t.equal(answers.size, 1, [...answers].join('\n'))
-    await hadNoEffect(t)
-  })
+  const answers = new Map<string, string>()
+  for (const [way, damage] of Object.entries(ways)) {
+    const person = browser()
+    await person.login()
+    const identity = identityOf(person.cookie()) as NonNullable<ReturnType<typeof identityOf>>
+    const key = `s:{${identity.id}}`
+    const damaged = damage((await redis.run('HGET', key, 'd')) as Buffer, identity)
+    if (damaged === null) await redis.run('DEL', key)
+    else await redis.run('HSET', key, 'd', damaged)
+    const headers = { host: 'a', ...own, cookie: `__Host-session=${person.cookie()}` }
+    const { statusCode, body, headers: sent } = await app.inject({ url: '/oauth2/userinfo', headers })
+    t.equal(statusCode, 401, way)
+    const { 'x-request-id': _, traceparent: _trace, date: _date, ...rest } = sent
+    answers.set(way, `${body.replace(/urn:request:[^"]+/, '')} ${JSON.stringify(rest)}`)
+  }
+  t.equal(new Set(answers.values()).size, 1, [...answers].join('\n'))
+})
 
 t.test('CVE-2025-55162: a cookie is deleted with the attributes it was set with', async t => {
   const { browser, provider } = await edge(t)
@@ -493,7 +559,7 @@ for (const [id, cookies] of Object.entries({
   })
 
 t.test('CVE-2025-3891: a POST with nothing in it, of no type or any, crashes nothing', async t => {
-  const { raw, hadNoEffect } = await attacked(t)
+  const { raw, browser } = await attacked(t)
   for (const path of [
     '/oauth2/sign_out',
     '/oauth2/backchannel_logout',
@@ -513,8 +579,13 @@ t.test('CVE-2025-3891: a POST with nothing in it, of no type or any, crashes not
     ]) {
       const end = fields[0]?.startsWith('transfer') ? '0\r\n\r\n' : ''
       t.match(await raw(head('POST', path, fields) + end), /^HTTP\/1\.1 4\d\d /, `${path} ${fields}`)
+      // And past every guard, as a page of ours would send it.
+      const other = browser()
+      await other.login(bob)
+      const mine = [`cookie: __Host-session=${other.cookie()}`, 'x-csrf: 1', `origin: ${origin}`]
+      t.match(await raw(head('POST', path, [...mine, ...fields]) + end), /^HTTP\/1\.1 [234]\d\d /, `${path} ${fields}`)
     }
-  await hadNoEffect(t)
+  t.match(await raw(head('GET', '/oauth2/jwks')), /^HTTP\/1\.1 200 /)
 })
 
 for (const [id, type] of Object.entries({
@@ -523,18 +594,33 @@ for (const [id, type] of Object.entries({
   'CVE-2026-3419': 'application/json garbage',
   'CVE-2023-51701': 'application/json ; charset=utf-8',
 }))
-  t.test(`${id}: a content type in disguise is a stranger's word, passed on as it is or refused`, async t => {
-    const { raw, session, upstream, hadNoEffect } = await attacked(t)
-    const form = await raw(
-      `${head('POST', '/oauth2/backchannel_logout', [`content-type: ${type.replace('json', 'x-www-form-urlencoded')}`, 'content-length: 14'])}logout_token=x`,
-    )
-    t.match(form, /^HTTP\/1\.1 4(?:00|15) /)
+  t.test(`${id}: a content type in disguise does not get a body past its check`, async t => {
+    const { raw, session, upstream, provider, hadNoEffect } = await attacked(t)
+    const send = (form: string, written: string) =>
+      raw(
+        `${head('POST', '/oauth2/backchannel_logout', [`content-type: ${written}`, `content-length: ${form.length}`])}${form}`,
+      )
+    const good = await provider.logoutToken({ sid: sidOf(provider) })
+    const disguised = type.replace('json', 'x-www-form-urlencoded')
+    // Each would end the person’s session if nobody looked at the body as a whole.
+    for (const form of [
+      `logout_token=${good}&logout_token=${good}`,
+      `logout_token=${good}&logout_token=x`,
+      JSON.stringify({ logout_token: good }),
+      `logout_token=${good}&x=${'x'.repeat(100_000)}`,
+    ])
+      for (const written of [disguised, type]) t.match(await send(form, written), /^HTTP\/1\.1 4(?:00|13|15) /, written)
     await hadNoEffect(t)
     const passed = await raw(
       `${head('POST', '/api/payments', [`cookie: ${session}`, 'x-csrf: 1', `origin: ${origin}`, `content-type: ${type}`, 'content-length: 7'])}{"a":1}`,
     )
     if (upstream.seen.length > 0) t.equal(upstream.seen[0]?.headers['content-type'], type.trim())
     else t.match(passed, /^HTTP\/1\.1 4(?:00|15) /)
+    t.match(
+      await send(`logout_token=${good}`, 'application/x-www-form-urlencoded'),
+      /^HTTP\/1\.1 20[04] /,
+      'it was good',
+    )
   })
 
 t.test('CVE-2021-32785: what stands in Redis is data, and wrong data is no session and no crash', async t => {
@@ -557,7 +643,7 @@ t.test('CVE-2021-32785: what stands in Redis is data, and wrong data is no sessi
 
 t.test('mod_auth_openidc 2026-08: nobody ends a session by its sid alone', async t => {
   const { app, hadNoEffect, provider } = await attacked(t)
-  const sid = 'x'
+  const sid = sidOf(provider)
   for (const url of [
     `/oauth2/frontchannel_logout?sid=${sid}&iss=${provider.issuer}`,
     `/oauth2/callback?logout=${sid}`,
@@ -663,39 +749,98 @@ t.test('CVE-2021-41230: a refresh that says that somebody is somebody else ends 
   t.equal(person.cookie(), undefined)
 })
 
-for (const id of [
-  'CVE-2024-51987',
-  'CVE-2025-26620',
-  'CVE-2025-67490',
-  'CVE-2026-33496',
-  'CVE-2021-32701',
-  'CVE-2026-16158',
-])
-  t.test(`${id}: of many who ask at once, each gets the token of this person for this service`, async t => {
-    const { browser, provider, upstream } = await attacked(t)
-    const people = await Promise.all(
-      Array.from({ length: 6 }, async (_, n) => {
-        const one = browser()
-        const sub = `person-${n}`
-        await one.login({ ...alice, sub })
-        return { one, sub }
-      }),
-    )
+/** Upstreams at one service that differ in path, audience or scope alone. */
+const targets = {
+  read: { audience: 'orders', scope: 'orders:read' },
+  write: { audience: 'orders', scope: 'orders:write' },
+  all: { audience: 'orders' },
+  bills: { audience: 'bills', scope: 'orders:read' },
+}
+const tableOf = (address: string): Upstream[] =>
+  Object.entries(targets).map(([name, target]) => ({
+    ...upstreamDefaults,
+    name,
+    prefix: `/api/${name}`,
+    origin: address,
+    token: 'exchange',
+    ...target,
+  }))
+
+/** An edge before such upstreams; each request says in its path whose it is, and gets an answer that says what it was. */
+async function manyTargets(t: Test) {
+  const upstream = await testUpstream(t)
+  const under = await edge(t, { upstreams: tableOf(upstream.origin) })
+  const { provider, browser } = under
+  return {
+    ...under,
+    async logIn(sub: string) {
+      const one = browser()
+      await one.login({ ...alice, sub })
+      return { one, sub }
+    },
+    /** Each request had the token of its person, for the audience and scope of its upstream and no other. */
+    assertOwnTokens(t: Test) {
+      for (const { url, headers } of upstream.seen) {
+        const [, , name = '', sub] = url.split(/[/?]/)
+        const target: ExchangeTarget = targets[name as keyof typeof targets]
+        const { audience, scope = null } = target
+        t.match(provider.exchanged.get(String(headers.authorization).slice(7)), { sub, audience, scope }, url)
+      }
+      return upstream.seen.length
+    },
+  }
+}
+
+for (const id of ['CVE-2024-51987', 'CVE-2025-26620', 'CVE-2025-67490'])
+  t.test(`${id}: of many who ask at once, each gets the token of this person for this service and scope`, async t => {
+    const { logIn, assertOwnTokens } = await manyTargets(t)
+    const people = await Promise.all(Array.from({ length: 6 }, (_, n) => logIn(`person-${n}`)))
     await Promise.all(
       people.flatMap(({ one, sub }) =>
-        ['payments', 'customers'].flatMap(service =>
-          Array.from({ length: 4 }, (_, n) => one.fetch(`/api/${service}/${sub}?n=${n}`)),
-        ),
+        Object.keys(targets).flatMap(name => [1, 2, 3].map(n => one.fetch(`/api/${name}/${sub}?n=${n}`))),
       ),
     )
-    t.equal(upstream.seen.length, 48)
-    for (const { url, headers } of upstream.seen) {
-      const [, , service, rest] = url.split('/')
-      const token = provider.exchanged.get(String(headers.authorization).slice(7))
-      t.equal(token?.sub, rest?.split('?')[0], url)
-      t.equal(token?.audience, service === 'payments' ? 'payment-service' : 'customer-service', url)
+    t.equal(assertOwnTokens(t), 72)
+  })
+
+for (const id of ['CVE-2026-33496', 'CVE-2021-32701'])
+  t.test(`${id}: what is known of a token for one service and scope says nothing for another`, async t => {
+    for (const order of [Object.keys(targets), Object.keys(targets).reverse()]) {
+      const under = await manyTargets(t)
+      const { one, sub } = await under.logIn('person')
+      // One after the other, so that each finds what the ones before have left behind; then from memory; then another
+      // replica, which finds it all in the store.
+      for (const name of [...order, ...order]) t.equal((await one.fetch(`/api/${name}/${sub}`)).statusCode, 200)
+      const { provider, config, keyFile } = under
+      const shared = { provider, clientKeyFile: keyFile, sessionKeys: config.sessionKeys, upstreams: config.upstreams }
+      const elsewhere = (await edge(t, shared)).browser()
+      elsewhere.jar.set('__Host-session', one.jar.get('__Host-session') as Cookie)
+      for (const name of order) t.equal((await elsewhere.fetch(`/api/${name}/${sub}`)).statusCode, 200)
+      t.equal(under.assertOwnTokens(t), 12)
+      t.equal(provider.calls['exchange'], 4)
     }
   })
+
+t.test('CVE-2026-16158: addresses that look alike have each their own answer', async t => {
+  const { logIn, assertOwnTokens } = await manyTargets(t)
+  const { one, sub } = await logIn('person')
+  const other = await logIn('other')
+  const rest = ['', '?a=1', '?a=1&a=2', '?a=2&a=1', '?A=1', '?a=%31', '/a?b', '/a%3Fb', '/A?b', '/a.?b', '?a=1%26b']
+  await Promise.all(
+    [one, other.one].flatMap((browser, n) =>
+      Object.keys(targets).flatMap(name =>
+        rest.map(async end => {
+          const url = `/api/${name}/${n === 0 ? sub : other.sub}${end}`
+          const answer = await browser.fetch(url)
+          if (answer.statusCode === 200) t.equal(answer.json().path, url)
+          else t.equal(answer.statusCode, 400, url)
+          t.notOk(answer.headers.age)
+        }),
+      ),
+    ),
+  )
+  t.equal(assertOwnTokens(t), 80)
+})
 
 t.test('CVE-2025-41235: no forwarded field reaches a service, from a trusted proxy either', async t => {
   const { app, session, upstream } = await attacked(t, { config: { trustedProxies: ['127.0.0.1'] } })

@@ -96,7 +96,7 @@ export async function testProvider(
       value: string
     },
   }
-  const exchanged = new Map<string, { audience: string; sub: string }>()
+  const exchanged = new Map<string, { audience: string; scope: string | null; sub: string }>()
   let issuer = ''
   let base = ''
   const count = (call: string, { url = '', headers }: IncomingMessage, parameters = new URLSearchParams()): void => {
@@ -207,8 +207,8 @@ export async function testProvider(
     const subject = accessTokens.get(parameters.get('subject_token') ?? '')
     if (subject === undefined) return { status: 400, body: { error: 'invalid_request' } }
     const audience = parameters.get('audience') ?? ''
-    const access_token = secret(`for-${audience}`)
-    exchanged.set(access_token, { audience, sub: subject.person.sub })
+    const access_token = secret(`for-${audience.replaceAll(/[^\w-]/g, '_')}`)
+    exchanged.set(access_token, { audience, scope: parameters.get('scope'), sub: subject.person.sub })
     return {
       status: 200,
       body: {

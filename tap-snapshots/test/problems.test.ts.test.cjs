@@ -177,6 +177,11 @@ exports[`test/problems.test.ts > TAP > the catalog changes only where somebody l
     "title": "The identity provider does not answer.",
     "remedy": "Try again after the time that Retry-After names."
   },
+  "exchange_refused": {
+    "status": 502,
+    "title": "The identity provider gives no token for the service behind this path.",
+    "remedy": "Tell whoever runs the service: \`detail\` says what to look at, and the log of the edge names it."
+  },
   "upstream_unavailable": {
     "status": 503,
     "title": "The service behind this path does not answer.",

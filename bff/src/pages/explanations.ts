@@ -94,6 +94,7 @@ const explanations: Readonly<Partial<Record<ProblemCode, Explanation>>> = {
   upstream_unavailable: busy,
   upstream_timeout: busy,
   overloaded: busy,
+  exchange_refused: broken,
   upstream_failed: broken,
   internal: broken,
 }

@@ -41,7 +41,10 @@ export type Provider = {
    * @param signal ends the call, e.g. when somebody else has taken it over
    */
   refresh(refreshToken: string, sub: string, signal?: AbortSignal): Promise<Tokens>
-  /** RFC 8693: an access token for one audience, in the name of the person of `accessToken`. */
+  /**
+   * RFC 8693: an access token for one audience and scope, in the name of the person of `accessToken`. Whoever asks tells
+   * of a refusal.
+   */
   exchange(accessToken: string, to: ExchangeTarget): Promise<{ token: string; expiresAt: number }>
   /** RFC 7009; nothing where the provider has no such endpoint. */
   revoke(refreshToken: string): Promise<void>
@@ -126,15 +129,23 @@ export function createProvider(options: ProviderOptions): Provider {
     now,
   })
 
-  /** Any failure of a call as a {@link ProviderError}. */
-  async function asking<T>(work: (config: client.Configuration) => Promise<T>, signal?: AbortSignal): Promise<T> {
+  /**
+   * Any failure of a call as a {@link ProviderError}.
+   *
+   * @param signal ends the call
+   * @param isTold whether whoever asks tells of a refused client: it may be about the target of an exchange
+   */
+  async function asking<T>(
+    work: (config: client.Configuration) => Promise<T>,
+    { signal, isTold = false }: { signal?: AbortSignal | undefined; isTold?: boolean } = {},
+  ): Promise<T> {
     try {
       return await work(await discovery.configuration(signal))
     } catch (error) {
       if (signal?.aborted)
         throw new ProviderError('unavailable', 'the call was ended before its answer', { cause: error })
       const failure = asProviderError(error)
-      if (failure.kind === 'client')
+      if (failure.kind === 'client' && !isTold)
         logger.error(
           { alert: 'client_refused', error: failure.error, clientId, method: options.credential.method },
           'the identity provider refuses our client: compare client id, authentication method and key or secret with what it has',
@@ -217,41 +228,47 @@ export function createProvider(options: ProviderOptions): Provider {
       }),
 
     refresh: (refreshToken, sub, signal) =>
-      asking(async config => {
-        const asked = now()
-        const answer = await client.refreshTokenGrant(config, refreshToken)
-        const claims = answer.claims()
-        if (claims === undefined) return asTokens(answer, asked)
-        // Core §12.2; openid-client compares issuer and audience, not the person.
-        if (claims.sub !== sub) throw new ProviderError('grant', 'the refreshed ID token is about somebody else')
-        try {
-          await assertSigned(answer, claims.at_hash)
-        } catch (err) {
-          if (!(err instanceof ProviderError) || err.kind !== 'unavailable') throw err
-          // The refresh token may be used up: keys that cannot be had must not cost the session. The ID token, which
-          // came from the provider itself by TLS (Core §3.1.3.7-6), says nothing new and is not kept.
-          logger.warn({ err }, 'a refreshed ID token could not be verified: it is dropped')
-          const { idToken: _, ...tokens } = asTokens(answer, asked)
-          return tokens
-        }
-        return asTokens(answer, asked)
-      }, signal),
+      asking(
+        async config => {
+          const asked = now()
+          const answer = await client.refreshTokenGrant(config, refreshToken)
+          const claims = answer.claims()
+          if (claims === undefined) return asTokens(answer, asked)
+          // Core §12.2; openid-client compares issuer and audience, not the person.
+          if (claims.sub !== sub) throw new ProviderError('grant', 'the refreshed ID token is about somebody else')
+          try {
+            await assertSigned(answer, claims.at_hash)
+          } catch (err) {
+            if (!(err instanceof ProviderError) || err.kind !== 'unavailable') throw err
+            // The refresh token may be used up: keys that cannot be had must not cost the session. The ID token, which
+            // came from the provider itself by TLS (Core §3.1.3.7-6), says nothing new and is not kept.
+            logger.warn({ err }, 'a refreshed ID token could not be verified: it is dropped')
+            const { idToken: _, ...tokens } = asTokens(answer, asked)
+            return tokens
+          }
+          return asTokens(answer, asked)
+        },
+        { signal },
+      ),
 
     exchange: (accessToken, { audience, scope }) =>
-      asking(async config => {
-        const asked = now()
-        const answer = await client.genericGrantRequest(config, 'urn:ietf:params:oauth:grant-type:token-exchange', {
-          subject_token: accessToken,
-          subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
-          requested_token_type: 'urn:ietf:params:oauth:token-type:access_token',
-          audience,
-          ...(scope === undefined ? {} : { scope }),
-        })
-        if (answer.issued_token_type !== 'urn:ietf:params:oauth:token-type:access_token')
-          throw new ProviderError('untrusted', 'the exchange gave another type of token than was asked for')
-        const { accessToken: token, expiresAt } = asTokens(answer, asked)
-        return { token, expiresAt }
-      }),
+      asking(
+        async config => {
+          const asked = now()
+          const answer = await client.genericGrantRequest(config, 'urn:ietf:params:oauth:grant-type:token-exchange', {
+            subject_token: accessToken,
+            subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+            requested_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+            audience,
+            ...(scope === undefined ? {} : { scope }),
+          })
+          if (answer.issued_token_type !== 'urn:ietf:params:oauth:token-type:access_token')
+            throw new ProviderError('untrusted', 'the exchange gave another type of token than was asked for')
+          const { accessToken: token, expiresAt } = asTokens(answer, asked)
+          return { token, expiresAt }
+        },
+        { isTold: true },
+      ),
 
     revoke: refreshToken =>
       asking(async config => {

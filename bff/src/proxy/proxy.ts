@@ -5,7 +5,7 @@ import type { Admission } from '../admission/limits.ts'
 import { returnAddress } from '../login/return-address.ts'
 import type { Pages } from '../pages/pages.ts'
 import { isFromAnotherSite, isNavigation, isSafe } from '../sessions/csrf.ts'
-import type { Exchange } from '../sessions/exchange.ts'
+import type { Exchange, UpstreamTokens } from '../sessions/exchange.ts'
 import { sessionCookieOf } from '../sessions/session.ts'
 import type { Session, Sessions } from '../sessions/sessions.ts'
 import type { Streams } from '../sessions/streams.ts'
@@ -29,14 +29,6 @@ export type ProxyOptions = {
 
 /** Behind its guard a request has one. */
 const sessionOf = (request: FastifyRequest) => request.session as Session
-
-/** The tokens for one upstream. */
-type TokenSource = {
-  /** The one for this session, if nothing needs to be done for it. */
-  atHand(session: Session): string | undefined
-  /** @param rejected the token that the upstream has just answered with 401 */
-  obtain(session: Session, rejected: string | undefined): Promise<string> | string
-}
 
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 
@@ -73,13 +65,9 @@ export default async function proxy(app: FastifyInstance, options: ProxyOptions)
   const keepOwnPaths: onRequestHookHandler = (request, _reply, done) =>
     /^\/oauth2(?:[/?]|$)/.test(request.raw.url as string) ? done(problem('not_found')) : done()
 
-  const tokensOf = (upstream: Upstream): TokenSource | undefined => {
+  const tokensOf = (upstream: Upstream): UpstreamTokens | undefined => {
     if (upstream.token === 'none') return undefined
-    if (upstream.token === 'exchange')
-      return {
-        atHand: session => exchange.atHand(session, upstream.audience),
-        obtain: (session, rejected) => exchange.tokenFor(session, upstream, rejected),
-      }
+    if (upstream.token === 'exchange') return exchange.to(upstream)
     return {
       atHand: session => (sessions.isFresh(session) ? session.tokens.accessToken : undefined),
       obtain(session, rejected) {

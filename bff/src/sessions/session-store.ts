@@ -78,9 +78,10 @@ export type SessionStore = {
   /** @returns epoch ms of the newest tombstone of these groups by the store's clock, 0 for none */
   buriedAt(groups: readonly Group[]): Promise<number>
 
-  findToken(id: string, audience: string): Promise<Buffer | undefined>
+  /** @param name of the token: what it was made for, its audience and scope */
+  findToken(id: string, name: string): Promise<Buffer | undefined>
   /** @returns false, and nothing is written, when the session is gone */
-  saveToken(id: string, audience: string, sealed: Buffer): Promise<boolean>
+  saveToken(id: string, name: string, sealed: Buffer): Promise<boolean>
 
   /** Makes what was written so far likely to outlive a failover; never rejects. */
   settle(): Promise<void>
@@ -287,13 +288,13 @@ export function createSessionStore(redis: Redis, absolute: number): SessionStore
       return Math.max(0, ...times.map(Number))
     },
 
-    async findToken(id, audience) {
-      const sealed = await redis.run('HGET', tokens(id), audience)
+    async findToken(id, name) {
+      const sealed = await redis.run('HGET', tokens(id), name)
       return Buffer.isBuffer(sealed) ? sealed : undefined
     },
 
-    async saveToken(id, audience, sealed) {
-      return (await redis.script(saveTokenScript, [record(id), tokens(id)], [audience, sealed])) === 1
+    async saveToken(id, name, sealed) {
+      return (await redis.script(saveTokenScript, [record(id), tokens(id)], [name, sealed])) === 1
     },
 
     settle: () => redis.settle(),

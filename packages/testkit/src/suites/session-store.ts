@@ -31,8 +31,8 @@ export type SessionStoreShape = {
   bury(group: Group): Promise<void>
   buriedAt(groups: readonly Group[]): Promise<number>
   watch(listener: { changed(id: string): void; lost(): void; ready(): void }): () => boolean
-  findToken(id: string, audience: string): Promise<Buffer | undefined>
-  saveToken(id: string, audience: string, sealed: Buffer): Promise<boolean>
+  findToken(id: string, name: string): Promise<Buffer | undefined>
+  saveToken(id: string, name: string, sealed: Buffer): Promise<boolean>
 }
 
 export type SessionStoreUnderTest = {
@@ -161,7 +161,7 @@ export async function sessionStoreConformance(
     t.equal(await store.find(id), undefined)
   })
 
-  await t.test('keeps the tokens of a session apart by audience and by session', async t => {
+  await t.test('keeps the tokens of a session apart by name and by session', async t => {
     const { store, other, id } = await begin(t)
     const second = newId()
     await store.create(
