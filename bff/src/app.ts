@@ -108,6 +108,7 @@ export async function buildApp(
     pageOf: pages.pageOf,
     translators: [asProviderProblem],
     onRefused: tellRefusals({ events, sessions }),
+    bodyRate: limits.bodyRate,
     connections: {
       most: limits.connections,
       mostPerClient: limits.addressConnections,

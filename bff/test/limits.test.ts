@@ -310,6 +310,36 @@ async function serving(t: Test, limits: Partial<Limits>, answer?: Parameters<typ
   return { ...under, upstream, port, person, head, speak }
 }
 
+t.test(
+  'thousands of requests in one go are refused by the connection once their address has had its share',
+  async t => {
+    const { port, person } = await serving(t, { perAddress: still(40) })
+    for (const [n, [connections, request]] of (
+      [
+        [1, 'GET /x HTTP/1.1\r\nhost: a\r\n\r\n'],
+        [30, 'GET /x HTTP/1.1\r\nhost: a\r\n\r\n'],
+        [30, 'POST /oauth2/sign_out HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\na=b'],
+      ] as const
+    ).entries()) {
+      const localAddress = `127.${1 + (process.pid % 250)}.${Date.now() % 250}.${10 + n}`
+      const said = await Promise.all(
+        Array.from({ length: connections }, () => {
+          const socket = connect({ port, host: '127.0.0.1', localAddress })
+          t.teardown(() => socket.destroy())
+          socket.on('error', () => undefined)
+          socket.write(request.repeat(1_000))
+          return text(socket).catch(() => '')
+        }),
+      )
+      const statuses = said.flatMap(one => one.match(/(?<=^|\})HTTP\/1\.1 \d+/g) ?? [])
+      const refused = statuses.filter(status => status.endsWith('429')).length
+      t.ok(statuses.length - refused <= 40, `${statuses.length - refused} were answered`)
+      t.ok(refused <= connections, `${refused} refusals of ${connections * 1_000} requests`)
+      t.equal((await person.fetch('/api/payments')).statusCode, 200, 'somebody else is served')
+    }
+  },
+)
+
 t.test('answers only so many requests of one session at the same time', async t => {
   const waiting: (() => void)[] = []
   const { person, speak, head, upstream } = await serving(t, { concurrentRequests: 4 }, (_request, response) => {

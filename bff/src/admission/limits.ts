@@ -25,6 +25,8 @@ export type Limits = {
   concurrentRequests: number
   /** Bodies that one session sends at the same time, of those that are passed on as they come. */
   concurrentUploads: number
+  /** Bytes of a body that must come each second, on average and after ten seconds; 408 below. */
+  bodyRate: number
   /** Connections in all. */
   connections: number
   /** Connections of one address, trusted proxies apart. */
@@ -40,6 +42,7 @@ export const defaultLimits: Limits = {
   concurrentLogins: 32,
   concurrentRequests: 256,
   concurrentUploads: 8,
+  bodyRate: 4 * 1024,
   connections: 20_000,
   addressConnections: 1_000,
 }

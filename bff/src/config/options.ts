@@ -408,6 +408,15 @@ export const Options = group('Configuration of the edge.', {
         'Connections to services, from slow senders.',
         defaultLimits.concurrentUploads,
       ),
+      bodyRate: size({
+        description:
+          'Bytes of a request body that must come each second, on average and after its first ten seconds; 408 below. With `bodyLimit` it says how long an upload may take: 1 MB at 4KB has four minutes.',
+        protects: 'Connections to services, from bodies that come byte by byte.',
+        from: 1,
+        to: 1024 ** 3,
+        example: '4KB',
+        default: defaultLimits.bodyRate,
+      }),
       connections: number('Connections in all.', 'Memory and file descriptors.', defaultLimits.connections),
       addressConnections: number(
         'Connections of one address, trusted proxies apart.',

@@ -15,9 +15,8 @@ export type ConnectionLimits = {
 const lookEvery = 5_000
 /** ms in which a client must take something of an answer that waits for it. */
 const readerPatience = 30_000
-/** ms in which a body must grow by {@link bodyGrowth} bytes: half a kilobyte a second. */
+/** ms that every body has, beside what its bytes give it. */
 const senderPatience = 10_000
-const bodyGrowth = 5 * 1024
 
 type Watched = {
   socket: Socket
@@ -27,16 +26,18 @@ type Watched = {
   sent: number
   queued: number
   stuckSince: number
-  /** Bytes that had come when this body was last fast enough, and when that was. */
+  /** Bytes that had come when this body began, and when that was; later by the time in which it waited for us. */
   received: number
-  receivedAt: number
+  began: number
+  lookedAt: number
 }
 
 /**
  * Cuts the connections that cost more than they are worth: of a client that has too many, of one that does not read
- * its answer, of one that sends its body byte by byte. Time limits for header fields, for a whole request and for an
- * idle connection are Node's own.
+ * its answer, of one that sends its body byte by byte. Time limits for header fields and for an idle connection are
+ * Node's own.
  *
+ * @param bodyRate bytes of a body that must come each second, on average; it has ten seconds more
  * @param refuse answers 408 to a body that is too slow, and ends the connection
  * @returns looks at all connections at once, as the timer does
  */
@@ -44,12 +45,13 @@ export function guardConnections(
   server: Server,
   options: {
     limits: ConnectionLimits | undefined
+    bodyRate: number
     metrics: Metrics
     refuse: (socket: Socket) => void
     now?: () => number
   },
 ): () => void {
-  const { limits, refuse } = options
+  const { limits, bodyRate, refuse } = options
   const now = options.now ?? (() => performance.now())
   const cut = options.metrics.counter('http_connections_cut_total', 'Connections that were cut, by reason.', ['reason'])
   const watched = new Map<Socket, Watched>()
@@ -80,7 +82,8 @@ export function guardConnections(
       queued: 0,
       stuckSince: at,
       received: 0,
-      receivedAt: at,
+      began: at,
+      lookedAt: at,
     })
     socket.once('close', () => {
       watched.delete(socket)
@@ -97,7 +100,8 @@ export function guardConnections(
     one.request = request
     one.response = response
     one.received = request.socket.bytesRead
-    one.receivedAt = now()
+    one.began = now()
+    one.lookedAt = one.began
   })
 
   const look = (): void => {
@@ -106,9 +110,11 @@ export function guardConnections(
       if (isStuck(one, at)) {
         cut.inc({ reason: 'slow_reader' })
         one.socket.destroy()
-      } else if (isTooSlow(one, at)) {
+      } else if (isTooSlow(one, at, bodyRate)) {
         cut.inc({ reason: 'slow_body' })
-        refuse(one.socket)
+        // Who was answered before the end of the body would take a second answer for that to its next request.
+        if (one.response?.headersSent) one.socket.destroy()
+        else refuse(one.socket)
       }
     }
   }
@@ -130,17 +136,12 @@ function isStuck(one: Watched, at: number): boolean {
   return at - one.stuckSince >= readerPatience
 }
 
-/** Whether a body grows too slowly. One that waits for us, or was answered already, does not. */
-function isTooSlow(one: Watched, at: number): boolean {
+/** Whether a body has come too slowly. The time in which it waits for us, or in which its answer leaves, is not its own. */
+function isTooSlow(one: Watched, at: number, bodyRate: number): boolean {
   const { socket, request, response } = one
-  if (request === undefined || request.complete || response?.headersSent || request.readableLength > 0) {
-    one.receivedAt = at
-    one.received = socket.bytesRead
-    return false
-  }
-  if (at - one.receivedAt < senderPatience) return false
-  const isSlow = socket.bytesRead - one.received < bodyGrowth
-  one.receivedAt = at
-  one.received = socket.bytesRead
-  return isSlow
+  if (request === undefined || request.complete) return false
+  const isAnswering = response?.headersSent === true && !response.writableFinished
+  if (isAnswering || request.readableLength > 0) one.began += at - one.lookedAt
+  one.lookedAt = at
+  return at - one.began >= senderPatience + ((socket.bytesRead - one.received) / bodyRate) * 1_000
 }

@@ -24,9 +24,9 @@ import Fastify, {
   type RawServerDefault,
 } from 'fastify'
 import { type ConnectionLimits, guardConnections } from './connections.ts'
-import { takeJson } from './json-body.ts'
+import { boundPipelining } from './pipelining.ts'
 import { handleProblems, sendProblem, type Translator } from './problem-handler.ts'
-import { validatorCompiler } from './validation.ts'
+import { takeJson, validatorCompiler } from './validation.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -55,6 +55,8 @@ export type ServerOptions = {
   metrics: Metrics
   /** Bytes of a request body; 413 beyond. */
   bodyLimit?: number
+  /** Bytes of a request body that must come each second, on average and after ten seconds; 408 below. */
+  bodyRate?: number
   /** Translators of libraries' errors into problems; what they leave is a 500. */
   translators?: readonly Translator[]
   /** Whether the caller's `traceparent` and `x-request-id` are continued. The edge starts its own. */
@@ -104,7 +106,8 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     bodyLimit: options.bodyLimit ?? 64 * 1024,
     connectionTimeout: 0,
-    requestTimeout: 30_000,
+    // A body has as long as its size and the least rate give it: see `guardConnections`.
+    requestTimeout: 0,
     keepAliveTimeout: 72_000,
     // The longest id is a person's `sub`: 255 characters (OpenID Connect Core 1.0 §2).
     routerOptions: { ignoreTrailingSlash: false, caseSensitive: true, maxParamLength: 255 },
@@ -128,7 +131,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     frameworkErrors: (error, request, reply) => {
       // A path that cannot be decoded never reached a hook: the request has no trace yet.
       reply.headers(headers)
-      const refusal = problem('path_malformed', undefined, { cause: error })
+      const refusal = refuseShape(request.raw, reply) ?? problem('path_malformed', undefined, { cause: error })
       const page = options.pageOf?.(request as FastifyRequest, refusal.toDocument())
       if (page === undefined) sendProblem(request, reply as never, refusal)
       else
@@ -146,16 +149,26 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   app.server.on('connect', (_request, socket: Socket) =>
     answerRaw(socket, problem('method_not_allowed', undefined, { headers: { allow: 'GET, HEAD, POST' } }), headers),
   )
+  const refuse = (code: string) => (socket: Socket) =>
+    refuseUnparsed({ code } as NodeJS.ErrnoException, socket, headers, logger)
+  const hasMore = boundPipelining(app.server, refuse('HPE_INVALID_CONSTANT'))
   guardConnections(app.server, {
     limits: options.connections,
+    bodyRate: options.bodyRate ?? 4 * 1024,
     metrics,
-    refuse: socket =>
-      refuseUnparsed({ code: 'ERR_HTTP_REQUEST_TIMEOUT' } as NodeJS.ErrnoException, socket, headers, logger),
+    refuse: refuse('ERR_HTTP_REQUEST_TIMEOUT'),
   })
   takeJson(app as unknown as FastifyInstance)
   app.setValidatorCompiler(validatorCompiler)
   handleProblems(app as unknown as FastifyInstance, options.translators ?? [])
-  observe(app, { logger, metrics, continueTrace: options.continueTrace ?? true, headers, onRefused: options.onRefused })
+  observe(app, {
+    logger,
+    metrics,
+    continueTrace: options.continueTrace ?? true,
+    headers,
+    hasMore,
+    onRefused: options.onRefused,
+  })
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -218,16 +231,27 @@ const unparsedProblems: Readonly<Record<string, ProblemCode>> = {
   ERR_HTTP_REQUEST_TIMEOUT: 'request_timeout',
 }
 
-/** What is wrong with a request by its form alone. */
-function refuseShape(raw: IncomingMessage): Problem | undefined {
-  // RFC 9112 §3.2
-  if (raw.httpVersion === '1.1' && raw.headers.host === undefined) return problem('request_malformed')
-  // Node's parser also takes HTTP/0.9, which has no version, and chunks in HTTP/1.0, which a proxy may not know (§6.1).
-  if (raw.httpVersion !== '1.1' && (raw.httpVersion !== '1.0' || raw.headers['transfer-encoding'] !== undefined))
+/** What is wrong with a request by its form alone. One whose end is not sure ends the connection: nothing comes behind it. */
+function refuseShape(raw: IncomingMessage, reply: Pick<FastifyReply, 'header'>): Problem | undefined {
+  if (!isWellFormed(raw)) {
+    reply.header('connection', 'close')
     return problem('request_malformed')
+  }
   if (raw.rawHeaders.length > 2 * mostFields) return problem('headers_too_large')
   if ((raw.url as string).length > longestTarget) return problem('target_too_long')
   return undefined
+}
+
+function isWellFormed({ httpVersion, headers }: IncomingMessage): boolean {
+  const coding = headers['transfer-encoding']
+  // RFC 9112 §3.2
+  if (httpVersion === '1.1') {
+    if (headers.host === undefined) return false
+    // Node's parser takes any coding before `chunked`, and drops it: the body would not be what was sent (§6.1, §6.3).
+    return coding === undefined || coding.toLowerCase() === 'chunked'
+  }
+  // Node's parser also takes chunks in HTTP/1.0, which a proxy may not know (§6.1).
+  return httpVersion === '1.0' && coding === undefined
 }
 
 function observe(
@@ -237,10 +261,11 @@ function observe(
     metrics: Metrics
     continueTrace: boolean
     headers: Readonly<Record<string, string>>
+    hasMore: (socket: Socket) => boolean
     onRefused: ServerOptions['onRefused']
   },
 ): void {
-  const { logger, metrics, continueTrace, headers, onRefused } = options
+  const { logger, metrics, continueTrace, headers, hasMore, onRefused } = options
   const seconds = metrics.histogram('http_request_duration_seconds', 'Time from request to end of answer.', [
     'method',
     'route',
@@ -259,13 +284,15 @@ function observe(
     request.log = deferredChild(logger, () => ({ requestId: request.id, traceId: request.trace.traceId }))
     // Node's parser drops what came in one piece with a request for an upgrade: the next request would never be answered.
     if (request.raw.headers.upgrade !== undefined) reply.raw.shouldKeepAlive = false
-    done(refuseShape(request.raw))
+    done(refuseShape(request.raw, reply))
   })
   // Not before there is an answer of ours: what is forwarded has a head of its own, and would pay for two.
   app.addHook('onSend', (request, reply, _payload, done) => {
     reply.header('x-request-id', request.id)
     reply.header('traceparent', formatTraceparent(request.trace))
     for (const [name, value] of everywhere) if (!reply.hasHeader(name)) reply.header(name, value)
+    // Who has sent too much already is not answered for the rest of it too.
+    if (reply.statusCode === 429 && hasMore(request.raw.socket)) reply.header('connection', 'close')
     done()
   })
   app.addHook('onResponse', (request, reply, done) => {

@@ -10,13 +10,14 @@ import { guardConnections } from '../src/connections.ts'
 const seconds = 1_000
 
 /** A server that answers by `handle`, with connections that are looked at when the test says so. */
-async function guarded(t: Test, handle: (response: ServerResponse, server: Server) => void) {
+async function guarded(t: Test, handle: (response: ServerResponse, server: Server) => void, bodyRate = 4 * 1024) {
   const server = createServer((_request, response) => handle(response, server))
   const metrics = createMetrics('test')
   let time = 0
   const refused: Socket[] = []
   const look = guardConnections(server, {
     limits: undefined,
+    bodyRate,
     metrics,
     now: () => time,
     refuse: socket => {
@@ -171,7 +172,7 @@ t.test('says 408 to a body that comes byte by byte', async t => {
 })
 
 t.test('takes a body that comes slowly but steadily, and one that waits for us', async t => {
-  const steady = await guarded(t, response => response.req.resume().on('end', () => response.end('done')))
+  const steady = await guarded(t, response => response.req.resume().on('end', () => response.end('done')), 512)
   const socket = steady.speak('POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 60000\r\n\r\n')
   const said = text(socket)
   await turn()
@@ -188,6 +189,56 @@ t.test('takes a body that comes slowly but steadily, and one that waits for us',
   await turn()
   busy.pass(60 * seconds)
   t.equal(busy.refused.length, 0, 'nobody read it: that is not the client’s fault')
+})
+
+t.test('a body has as long as its size and the least rate give it, however large it is', async t => {
+  for (const [perLook, length, status] of [
+    [5 * 1024, 40, 200],
+    [5 * 1024 + 1_000, 40, 200],
+    [5 * 1024 - 1_000, 40, 408],
+    [100_000, 12, 200],
+  ] as const) {
+    const { speak, pass } = await guarded(t, response => response.req.resume().on('end', () => response.end()), 1024)
+    const socket = speak(
+      `POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: ${perLook * length}\r\n\r\n`,
+    )
+    const said = text(socket)
+    await turn()
+    // With 40 looks at five seconds each it takes more than three minutes.
+    for (let n = 0; n < length && !socket.destroyed; n++) {
+      socket.write('x'.repeat(perLook))
+      await turn()
+      pass(5 * seconds)
+    }
+    t.match(await said, new RegExp(`^HTTP/1\\.1 ${status} `), `${perLook} bytes in five seconds`)
+  }
+})
+
+t.test('a stalled body may go on, if the rest of it came fast', async t => {
+  const { speak, pass, refused } = await guarded(t, response => response.req.resume(), 1024)
+  const socket = speak('POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n')
+  await turn()
+  socket.write('x'.repeat(50 * 1024))
+  await turn()
+  pass(55 * seconds)
+  t.equal(refused.length, 0)
+  pass(5 * seconds)
+  t.equal(refused.length, 1)
+})
+
+t.test('cuts a body that goes on byte by byte after its answer, without a second one', async t => {
+  const { speak, pass, refused, metrics } = await guarded(t, response => {
+    response.req.resume()
+    response.end('early')
+  })
+  const socket = speak('POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\nx')
+  const said = text(socket).catch(() => '')
+  await once(socket, 'data')
+  await turn()
+  pass(10 * seconds)
+  t.notMatch(await said, '408')
+  t.equal(refused.length, 0)
+  t.match(await metrics.text(), 'http_connections_cut_total{reason="slow_body",app="test"} 1')
 })
 
 t.test('gives every body its ten seconds, also on a connection that was there before', async t => {

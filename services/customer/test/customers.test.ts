@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto'
+import { type AddressInfo, connect } from 'node:net'
+import { text } from 'node:stream/consumers'
 import t from 'tap'
 import { alice, customerApp } from './app.ts'
 
@@ -137,4 +139,20 @@ t.test('no personal datum is in the log', async t => {
   await get(`/${alice.id}`, officer, purpose)
   t.match(log(), '"route":"/api/customers/:id"')
   t.notMatch(log(), /Alice|Sommer|5550142|Lindenallee|Bearer/)
+})
+
+t.test('asks its database for one request of a connection at a time, however many are sent at once', async t => {
+  const { app, identity } = await customerApp(t)
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const under = { now: 0, most: 0 }
+  app.server.on('request', (_request, response) => {
+    under.most = Math.max(under.most, ++under.now)
+    response.once('close', () => under.now--)
+  })
+  const authorization = `Bearer ${await identity.token({ service: 'customer', sub: alice.id })}`
+  const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
+  socket.end(`GET /api/customers/me HTTP/1.1\r\nhost: a\r\nauthorization: ${authorization}\r\n\r\n`.repeat(200))
+  const said = await text(socket)
+  t.equal(said.match(/"givenName":"Alice"/g)?.length, 200)
+  t.equal(under.most, 1)
 })
