@@ -119,6 +119,7 @@ async function candidates(settings: EdgeSettings, cookie: string, bank: Bank | u
   })
   const found = [
     ours('edge', 'bff.ts', [cookie]),
+    ours('edge with undici', 'bff.ts', [cookie], { undici: true }),
     ours('edge, unauthenticated', 'unauthenticated.ts', []),
     ours('edge, Redis read each time', 'bff.ts', [cookie], { redis: await redisWithoutTracking(settings.redis) }),
     ours('@fastify/http-proxy', 'http-proxy.ts', [cookie]),
@@ -223,6 +224,7 @@ function report(samples: Map<string, number[]>): void {
   target('edge : unauthenticated ≤ 1.1', 'edge', 'edge, unauthenticated', cell, ratio => ratio <= 1.1)
   const everyTime = 'edge, Redis read each time'
   target('Redis read each time : unauthenticated ≤ 1.6', everyTime, 'edge, unauthenticated', cell, r => r <= 1.6)
+  target('edge with undici : edge ≥ 1.1', 'edge with undici', 'edge', cell, ratio => ratio >= 1.1)
   target('edge : @fastify/http-proxy ≤ 0.45', 'edge', '@fastify/http-proxy', cell, ratio => ratio <= 0.45)
   target('edge : nginx with 100 KB ≤ 2.6', 'edge', 'nginx', large, ratio => ratio <= 2.6)
 }

@@ -4,6 +4,7 @@ import { createProvider } from '../../bff/src/provider/oidc.ts'
 import { connectRedis } from '../../bff/src/redis.ts'
 import { createLogger, createMetrics } from '../../packages/telemetry/src/index.ts'
 import { type EdgeSettings, edgeConfig } from './settings.ts'
+import { createUndiciClient } from './undici-client.ts'
 
 /* The edge as it is, in a process of its own. `SETTINGS` says where everything is. */
 const settings = JSON.parse(process.env['SETTINGS'] ?? '') as EdgeSettings
@@ -14,7 +15,8 @@ const authentication = await readClientAuthentication(config.provider.credential
 const { keys } = authentication
 const provider = createProvider({ ...config.provider, authentication, publicOrigin: config.publicOrigin, logger })
 const redis = connectRedis({ ...config.redis, logger, metrics })
-const { app } = await buildApp({ config, provider, keys, redis, logger, metrics })
+const client = settings.undici === true ? { client: createUndiciClient } : {}
+const { app } = await buildApp({ config, provider, keys, redis, logger, metrics, ...client })
 await app.listen({ host: config.host, port: config.port })
 
 // What is still in use, apart from what is only waiting to be collected.

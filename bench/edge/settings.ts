@@ -15,6 +15,8 @@ export type EdgeSettings = {
   sessionKeyFile: string
   /** Characters of the token that the upstream gets. */
   tokenLength: number
+  /** Whether undici speaks to the upstream instead of the edge's own client. */
+  undici?: boolean
 }
 
 export const publicOrigin = 'http://localhost:3000'

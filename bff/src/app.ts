@@ -17,6 +17,7 @@ import startPage from './pages/start-page.ts'
 import webApp from './pages/web-app.ts'
 import type { ClientKeys } from './provider/client-keys.ts'
 import { type Provider, ProviderError } from './provider/oidc.ts'
+import type { CreateHttpClient } from './proxy/http-client.ts'
 import proxy from './proxy/proxy.ts'
 import type { Redis } from './redis.ts'
 import { tellRefusals } from './refusal-events.ts'
@@ -44,6 +45,8 @@ export type Dependencies = {
   metrics: Metrics
   /** Where the audit trail goes; the log when nothing else is said. */
   events?: Events
+  /** What speaks to the upstreams, for measurements of another than our own. */
+  client?: CreateHttpClient
   /** Epoch ms. */
   now?: () => number
 }
@@ -169,6 +172,7 @@ export async function buildApp(
     metrics,
     headers,
     sessionCookie: config.cookie.name,
+    client: dependencies.client,
   })
   if (web !== undefined) await app.register(webApp, { ...web, pages })
   else if (upstreams.every(({ prefix }) => prefix !== '/'))

@@ -862,7 +862,7 @@ t.test('clients that do not read their answers take no connection from anybody e
   row.write(stream)
   row.write(large.repeat(4))
   await isServed('all in a row behind a stream without an end, on one connection')
-  // Bodies that are passed on as they come have undici's connections, of which none can be added.
+  // Bodies that are passed on as they come have connections of their own.
   const upload = `POST /api/payments/large HTTP/1.1\r\n${head}Origin: ${origin}\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n`
   for (let n = 0; n < 2; n++) open().write(upload)
   await eventually(() => upstream.seen.filter(({ method }) => method === 'POST').length === 2)

@@ -4,6 +4,7 @@ import { problem } from '@banking/contracts'
 import { childOf, formatTraceparent, type Histogram, inTrace, type Metrics } from '@banking/telemetry'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type FieldRules, fieldRules, requestFields, responseFields } from './header-fields.ts'
+import type { CreateHttpClient } from './http-client.ts'
 import { createPipe, type Outcome, type Pipe } from './pipe.ts'
 import type { Upstream } from './upstreams.ts'
 
@@ -48,6 +49,8 @@ export function createForwarder(options: {
   /** Name of the cookie that no upstream may set. */
   sessionCookie: string
   metrics: Metrics
+  /** What speaks to the upstreams; our own client when nothing else is said. */
+  client?: CreateHttpClient | undefined
 }): Forwarder {
   const seconds = options.metrics.histogram('upstream_request_duration_seconds', 'Time until an upstream was done.', [
     'upstream',
@@ -61,6 +64,7 @@ export function createForwarder(options: {
         origin: upstream.origin,
         headersTimeout: upstream.timeout,
         connections: upstream.connections,
+        client: options.client,
       })
       pipes.push(pipe)
       const durations = durationsOf(upstream.name, seconds)

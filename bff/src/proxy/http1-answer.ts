@@ -1,10 +1,11 @@
-import { errors } from 'undici'
+import { HttpClientError } from './http-client.ts'
 
 const fieldName = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const statusLine = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: .*)?$/
 /** Control characters, and line ends that are not CR LF: what one parser ends a line at, another reads on over. */
 const forbidden = /[^\t\r\n\x20-\x7e\x80-\xff]|\r(?!\n)|(?<!\r)\n/
 const chunkLine = /^([0-9A-Fa-f]{1,8})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/
+const protocol = 'HTTP/1.'
 const headEnd = Buffer.from('\r\n\r\n')
 const lineEnd = Buffer.from('\r\n')
 /** Answers with 1xx before the real one. */
@@ -38,6 +39,8 @@ export class Http1Answer {
   /** s, by the upstream's `Keep-Alive: timeout=`. */
   keepAlive: number | undefined
   hasHead = false
+  /** Whether something came after its end that is no body of HEAD. */
+  isFollowed = false
 
   constructor(on: AnswerOptions) {
     this.#on = on
@@ -55,7 +58,7 @@ export class Http1Answer {
     return this.#isReusable
   }
 
-  /** @throws HTTPParserError or HeadersOverflowError for whatever is not exactly HTTP/1.1 */
+  /** @throws HttpClientError `malformed_answer` for whatever is not exactly HTTP/1.1 */
   read(piece: Buffer): void {
     let chunk = piece
     if (this.#rest !== undefined) {
@@ -73,7 +76,10 @@ export class Http1Answer {
       at = next
     }
     // Something after the end: an answer to nobody's request. What came before it is complete and stays so.
-    if (at < chunk.length) this.#isReusable = false
+    if (at < chunk.length) {
+      this.#isReusable = false
+      this.isFollowed = !this.#on.isHead
+    }
   }
 
   /** @returns how far it read, -1 when more must come first */
@@ -108,8 +114,13 @@ export class Http1Answer {
 
   #readHead(chunk: Buffer, at: number): number {
     const end = chunk.indexOf(headEnd, at)
-    if ((end === -1 ? chunk.length : end) - at > this.#on.maxHeaderSize) throw new errors.HeadersOverflowError()
-    if (end === -1) return -1
+    if ((end === -1 ? chunk.length : end) - at > this.#on.maxHeaderSize)
+      throw malformed('too many bytes of header fields')
+    if (end === -1) {
+      const start = lineStart(chunk, at)
+      if (!protocol.startsWith(start.slice(0, protocol.length))) throw malformed('no status line')
+      return -1
+    }
     const lines = lineText(chunk, at, end).split('\r\n')
     const [, minor, code] = statusLine.exec(lines[0] as string) ?? []
     if (code === undefined) throw malformed('no status line')
@@ -156,7 +167,10 @@ export class Http1Answer {
       }
     }
     if (length !== undefined && coding !== undefined) throw malformed('Content-Length beside Transfer-Encoding')
-    if (this.#on.isHead || status === 204 || status === 304) this.#state = 'whole'
+    // A server that frames a body which there cannot be may send it, too, at any time (RFC 9110 §15.3.5, §15.4.5).
+    if (isBodiless(status) && (coding !== undefined || (status === 204 && length !== undefined && Number(length) > 0)))
+      this.#isReusable = false
+    if (this.#on.isHead || isBodiless(status)) this.#state = 'whole'
     else if (coding !== undefined) this.#state = 'chunk-line'
     else if (length === undefined) {
       this.#state = 'close'
@@ -170,7 +184,10 @@ export class Http1Answer {
   #readChunkLine(chunk: Buffer, at: number): number {
     const end = chunk.indexOf(lineEnd, at)
     if ((end === -1 ? chunk.length : end) - at > chunkLineLimit) throw malformed('a chunk without a size')
-    if (end === -1) return -1
+    if (end === -1) {
+      lineStart(chunk, at)
+      return -1
+    }
     const size = chunkLine.exec(lineText(chunk, at, end))?.[1]
     if (size === undefined) throw malformed('a chunk without a size')
     this.#left = Number.parseInt(size, 16)
@@ -182,14 +199,19 @@ export class Http1Answer {
   #readTrailer(chunk: Buffer, at: number): number {
     const end = chunk.indexOf(lineEnd, at)
     const length = (end === -1 ? chunk.length : end) - at
-    if (this.#trailerBytes + length > this.#on.maxHeaderSize) throw new errors.HeadersOverflowError()
-    if (end === -1) return -1
+    if (this.#trailerBytes + length > this.#on.maxHeaderSize) throw malformed('too many bytes of header fields')
+    if (end === -1) {
+      lineStart(chunk, at)
+      return -1
+    }
     this.#trailerBytes += length
     if (length === 0) this.#state = 'whole'
     else if (!fieldName.test(lineText(chunk, at, end).split(':', 1)[0] as string)) throw malformed('a trailer')
     return end + 2
   }
 }
+
+const isBodiless = (status: number): boolean => status === 204 || status === 304
 
 /** The rest of a line without the spaces and tabs around it; what else JavaScript calls space is part of a value. */
 function withoutSpace(text: string, from: number): string {
@@ -202,11 +224,20 @@ function withoutSpace(text: string, from: number): string {
 
 const isSpace = (code: number): boolean => code === 32 || code === 9
 
-/** @throws HTTPParserError for anything in it that parsers disagree on */
+/**
+ * What is there of a line whose end is still to come: nobody waits for more of what is refused already.
+ *
+ * @throws as {@link lineText}
+ */
+function lineStart(chunk: Buffer, at: number): string {
+  return lineText(chunk, at, chunk.at(-1) === 13 ? chunk.length - 1 : chunk.length)
+}
+
+/** @throws HttpClientError for anything in it that parsers disagree on */
 function lineText(chunk: Buffer, at: number, end: number): string {
   const text = chunk.toString('latin1', at, end)
   if (forbidden.test(text)) throw malformed('a control character')
   return text
 }
 
-const malformed = (what: string): Error => new errors.HTTPParserError(`malformed answer: ${what}`)
+const malformed = (what: string): Error => new HttpClientError('malformed_answer', `malformed answer: ${what}`)

@@ -1,9 +1,10 @@
 import type { ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
 import { Problem, problem } from '@banking/contracts'
-import { type Dispatcher, Pool } from 'undici'
 import { onceOver } from '../admission/in-progress.ts'
 import { afterReads } from './after-reads.ts'
+import { copyOf } from './blocks.ts'
+import type { CreateHttpClient, HttpClient, ResponseHandler, SentRequest } from './http-client.ts'
 import { createHttp1Pool } from './http1-pool.ts'
 
 /** One request for an upstream, ready to be written. */
@@ -54,182 +55,125 @@ export type PipeOptions = {
   /** ms that a connection may take, and that a request may wait for one. */
   connectTimeout?: number
   connections?: number
+  /** Streams that this process keeps open to it, beside the connections of everything else. */
+  streams?: number
+  /** What speaks to it; our own client when nothing else is said. */
+  client?: CreateHttpClient | undefined
 }
 
-/** Streams that one process keeps open to one upstream. They must not use up the connections of everything else. */
-const endlessConnections = 4_096
+const defaultStreams = 4_096
+
 /** Header fields of an answer. Their size is limited beside: 16 KB of empty ones would still be thousands. */
 const fieldLimit = 100
 /** Bytes of a declined body that are read so that the connection can be used again. */
 const drainLimit = 64 * 1024
-/** Bytes of a body that goes out as one string with its head, and of a piece that is copied rather than held. */
+/** Bytes of a body that goes out as one string with its head, and of a piece that is copied into memory of its size. */
 const smallPiece = 16 * 1024
-/** ms between two looks at who has waited too long for a connection. */
-const queueLook = 250
-/** ms without a read after which a client makes room for one that waits for the connection it holds. */
-const readerPatience = 1_000
 
-/** undici's `dispatch`: its parser and pool, without the costs of `request` or `fetch`. */
+/** Requests of one kind have connections of their own: none takes those of another by lasting long. */
 export function createPipe(options: PipeOptions): Pipe {
-  const connectTimeout = options.connectTimeout ?? 2_000
-  const bodyTimeout = options.bodyTimeout ?? 30_000
+  const { origin, bodyTimeout = 30_000, connections = 128, client = createHttp1Pool } = options
   const shared = {
-    pipelining: 1,
+    origin,
+    connectTimeout: options.connectTimeout ?? 2_000,
     headersTimeout: options.headersTimeout ?? 10_000,
     maxHeaderSize: 16 * 1024,
-    connect: { timeout: connectTimeout },
   }
-  const connections = options.connections ?? 128
-  const brief = options.origin.startsWith('http:')
-    ? createHttp1Pool({ ...shared, origin: options.origin, connectTimeout, bodyTimeout, connections })
-    : byUndici(options.origin, { ...shared, bodyTimeout, connections })
-  // A body that is passed on as it comes holds its connection for as long as the client likes to send.
-  const uploads = byUndici(options.origin, { ...shared, bodyTimeout, connections })
-  const endless = byUndici(options.origin, { ...shared, bodyTimeout: 0, connections: endlessConnections })
-
-  // In the order in which they came: one timer for all of them, instead of one each.
-  const waiting = new Set<Passage>()
-  const held = new Set<Passage>()
-  const timer = setInterval(() => {
-    const now = performance.now()
-    for (const passage of waiting) {
-      if (passage.since > now - queueLook) break
-      if (passage.since <= now - connectTimeout - queueLook) passage.giveUp()
-      else passage.makeRoom(now - readerPatience)
-    }
-  }, queueLook)
-  timer.unref()
+  const whole = client({ ...shared, bodyTimeout, connections })
+  // A body that is passed on as it comes holds its connection for as long as its sender takes.
+  const uploads = client({ ...shared, bodyTimeout, connections })
+  const streams = client({
+    ...shared,
+    bodyTimeout: Number.POSITIVE_INFINITY,
+    connections: options.streams ?? defaultStreams,
+  })
 
   return {
     forward(outbound, response, answer, settled) {
-      const isKnown = outbound.body === null || Buffer.isBuffer(outbound.body)
-      const pool = outbound.endless ? endless : isKnown ? (brief as Way) : uploads
-      new Passage({ pool, waiting, held, outbound, response, answer, settled }).dispatch()
+      const isWhole = outbound.body === null || Buffer.isBuffer(outbound.body)
+      const kind = outbound.endless ? streams : isWhole ? whole : uploads
+      new ForwardedRequest(outbound, response, answer, settled).send(kind)
     },
     close: async () => {
-      clearInterval(timer)
-      await Promise.all([brief, uploads, endless].map(pool => pool.destroy()))
+      await Promise.all([whole, uploads, streams].map(each => each.destroy()))
     },
   }
 }
 
 class ClientGone extends Error {}
 class Declined extends Error {}
-class QueuedTooLong extends Error {}
-class ReadTooSlowly extends Error {}
 class TooManyFields extends Error {}
 
-/** What undici's pools and ours have in common. */
-type Way = {
-  dispatch(request: Omit<Outbound, 'endless'>, handler: Dispatcher.DispatchHandler): unknown
-  destroy(): Promise<void>
-}
-/** Our pool reads the next piece into the same memory, unless this one is kept. */
-type Controller = Dispatcher.DispatchController & { keep?: () => () => void }
-
-type Job = {
-  pool: Way
-  waiting: Set<Passage>
-  /** Those whose client does not take what is there, the longest first. */
-  held: Set<Passage>
-  outbound: Outbound
-  response: ServerResponse
-  answer: Answer
-  settled: (outcome: Outcome) => void
-}
-
-/** One request on its way: undici calls it as the answer comes, Node when the client reads on or leaves. */
-class Passage implements Dispatcher.DispatchHandler {
-  readonly since = performance.now()
-  readonly #job: Job
-  #controller: Dispatcher.DispatchController | undefined
-  #stopped: Error | undefined
+/** One request on its way: told by the upstream's connection, and by Node when the client reads on or leaves. */
+class ForwardedRequest implements ResponseHandler {
+  readonly #outbound: Outbound
+  readonly #response: ServerResponse
+  readonly #answer: Answer
+  readonly #settled: (outcome: Outcome) => void
+  #sent: SentRequest | undefined
   #state: 'waiting' | 'answering' | 'draining' | 'done' = 'waiting'
   #isSent = false
+  /** Whether the answer has no body, whatever the upstream sends (RFC 9110 §15.3.6). */
+  #isBodiless = false
   /** Bytes of the body by the upstream's word; -1 when only its end will tell. */
   #declared = -1
   #received = 0
-  #heldSince = 0
   #isCorked = false
   #isEnding = false
 
-  constructor(job: Job) {
-    this.#job = job
+  constructor(outbound: Outbound, response: ServerResponse, answer: Answer, settled: (outcome: Outcome) => void) {
+    this.#outbound = outbound
+    this.#response = response
+    this.#answer = answer
+    this.#settled = settled
   }
 
-  dispatch(): void {
-    const { pool, waiting, response, outbound } = this.#job
-    if (!onceOver(response, () => this.#left())) {
+  send(client: HttpClient): void {
+    if (!onceOver(this.#response, () => this.#left())) {
       this.#settle({ kind: 'abandoned' })
       return
     }
-    waiting.add(this)
     try {
-      pool.dispatch(outbound, this)
+      this.#sent = client.send(this.#outbound, this)
     } catch (error) {
-      this.#settle({ kind: 'failed', problem: problem('upstream_failed', undefined, { cause: error }), isReset: false })
+      this.#settle({ kind: 'failed', problem: asUpstreamProblem(error as Error), isReset: false })
     }
   }
 
-  /** No connection became free in time. */
-  giveUp(): void {
-    const reason = new QueuedTooLong('no connection became free')
-    this.#stop(reason)
-    this.#settle({ kind: 'failed', problem: unavailable(reason), isReset: false })
-  }
-
-  /**
-   * Ends the answer that has waited longest for its client, at least since `before`, on a connection that this one
-   * could use: else a few who do not read would keep everybody from a service.
-   */
-  makeRoom(before: number): void {
-    const { held, pool } = this.#job
-    for (const passage of held) {
-      if (passage.#heldSince > before) return
-      if (passage.#job.pool !== pool) continue
-      held.delete(passage)
-      passage.#stop(new ReadTooSlowly('others wait for the connection of a client that does not read'))
-      return
-    }
-  }
-
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller
-    if (this.#stopped !== undefined) {
-      controller.abort(this.#stopped)
-      return
-    }
-    this.#job.waiting.delete(this)
+  onSent(): void {
     this.#isSent = true
   }
 
-  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
-    if (status < 200 || this.#state !== 'waiting') return
-    const { outbound, response, answer } = this.#job
-    const headers = rawHeaders(controller)
-    if (headers.length > 2 * fieldLimit) {
-      controller.abort(new TooManyFields('too many header fields'))
+  onHead(status: number, fields: string[]): void {
+    if (this.#state !== 'waiting') return
+    const { method, endless } = this.#outbound
+    if (fields.length > 2 * fieldLimit) {
+      this.#sent?.abort(new TooManyFields('too many header fields'))
       return
     }
-    const head = answer(status, headers)
+    this.#isBodiless = status === 204 || status === 205
+    // What has no body has no length either, except none (RFC 9110 §8.6, §15.3.6).
+    const passed = this.#isBodiless ? withoutLength(fields) : fields
+    const head = this.#answer(status, passed)
     if (head === undefined) {
       this.#state = 'draining'
       return
     }
+    if (status === 205) head.push('content-length', '0')
     this.#state = 'answering'
-    this.#declared = bodyLength(outbound.method, status, headers)
-    response.writeHead(status, head)
-    if (outbound.endless) response.flushHeaders()
+    this.#declared = method === 'HEAD' || status === 304 ? -1 : lengthOf(passed)
+    this.#response.writeHead(status, head)
+    if (endless) this.#response.flushHeaders()
   }
 
-  onResponseData(controller: Controller, chunk: Buffer): void {
+  onData(chunk: Buffer): void {
     this.#received += chunk.length
     if (this.#state === 'draining') {
-      if (this.#received > drainLimit) controller.abort(new Declined())
+      if (this.#received > drainLimit) this.#sent?.abort(new Declined())
       return
     }
-    const { response } = this.#job
-    if (this.#state !== 'answering' || this.#isEnding) return
+    if (this.#state !== 'answering' || this.#isEnding || this.#isBodiless) return
+    const response = this.#response
     const isLast = this.#received === this.#declared
     if (isLast && chunk.length === this.#declared && chunk.length <= smallPiece) {
       // Joined to the head as a string they are one write, where a buffer would make two.
@@ -239,21 +183,16 @@ class Passage implements Dispatcher.DispatchHandler {
       return
     }
     this.#cork()
-    const isTaken = this.#write(controller, chunk)
+    const isTaken = this.#write(chunk)
     if (isLast) this.#end()
     else if (!isTaken) {
-      const { held } = this.#job
-      controller.pause()
-      this.#heldSince = performance.now()
-      held.add(this)
-      response.once('drain', () => {
-        held.delete(this)
-        controller.resume()
-      })
+      const sent = this.#sent
+      sent?.pause()
+      response.once('drain', () => sent?.resume())
     }
   }
 
-  onResponseEnd(): void {
+  onEnd(): void {
     if (this.#state === 'draining') this.#settle({ kind: 'declined' })
     else if (this.#state === 'answering') {
       this.#end()
@@ -261,14 +200,13 @@ class Passage implements Dispatcher.DispatchHandler {
     }
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    const { response } = this.#job
+  onError(error: Error): void {
     if (this.#state === 'draining') this.#settle({ kind: 'declined' })
     else if (this.#state === 'waiting') {
       const wasReset = this.#isSent && isReset(error)
       this.#settle({ kind: 'failed', problem: asUpstreamProblem(error), isReset: wasReset })
     } else if (this.#state === 'answering') {
-      if (!this.#isEnding) response.destroy()
+      if (!this.#isEnding) this.#response.destroy()
       this.#settle({ kind: 'answered', complete: false })
     }
   }
@@ -276,7 +214,7 @@ class Passage implements Dispatcher.DispatchHandler {
   /** What comes in one turn of the loop goes out as one. */
   #cork(): void {
     if (this.#isCorked) return
-    const { response } = this.#job
+    const response = this.#response
     this.#isCorked = true
     response.cork()
     afterReads(() => {
@@ -285,15 +223,17 @@ class Passage implements Dispatcher.DispatchHandler {
     })
   }
 
-  /** @returns whether the client takes more */
-  #write(controller: Controller, chunk: Buffer): boolean {
-    const { response } = this.#job
-    if (controller.keep === undefined) return response.write(chunk)
+  /**
+   * A copy, since the connection reads on into the same memory.
+   *
+   * @returns whether the client takes more
+   */
+  #write(chunk: Buffer): boolean {
     // A client that does not read must not hold much memory for few bytes.
-    if (chunk.length < smallPiece) return response.write(Buffer.from(chunk))
-    const giveBack = controller.keep()
+    if (chunk.length < smallPiece) return this.#response.write(Buffer.from(chunk))
+    const { copy, giveBack } = copyOf(chunk)
     // What was not written may still be held by somebody: it is left to the collector.
-    return response.write(chunk, error => {
+    return this.#response.write(copy, error => {
       if (error == null) giveBack()
     })
   }
@@ -301,7 +241,7 @@ class Passage implements Dispatcher.DispatchHandler {
   #end(): void {
     if (this.#isEnding) return
     this.#isEnding = true
-    this.#job.response.end()
+    this.#response.end()
   }
 
   #left(): void {
@@ -309,56 +249,33 @@ class Passage implements Dispatcher.DispatchHandler {
     const isWhole = this.#received === this.#declared
     // Settled first: stopping is heard at once as an error of the upstream, which it is not.
     if (this.#state !== 'answering') this.#settle({ kind: 'abandoned' })
-    else this.#settle({ kind: 'answered', complete: isWhole || this.#job.response.writableFinished })
-    if (!isWhole) this.#stop(new ClientGone())
-  }
-
-  /** A request in the queue has no controller yet: it is stopped as soon as it gets one, before it is written. */
-  #stop(reason: Error): void {
-    this.#stopped ??= reason
-    this.#controller?.abort(reason)
+    else this.#settle({ kind: 'answered', complete: isWhole || this.#response.writableFinished })
+    if (!isWhole) this.#sent?.abort(new ClientGone())
   }
 
   #settle(outcome: Outcome): void {
     if (this.#state === 'done') return
     this.#state = 'done'
-    this.#job.waiting.delete(this)
-    this.#job.held.delete(this)
-    this.#job.settled(outcome)
+    this.#settled(outcome)
   }
 }
 
-function byUndici(origin: string, options: Pool.Options): Way {
-  const pool = new Pool(origin, options)
-  return {
-    dispatch({ method, path, headers, token, body }, handler) {
-      const fields = token === undefined ? headers : headers.concat('authorization', `Bearer ${token}`)
-      return pool.dispatch({ method, path, headers: fields, body }, handler)
-    },
-    destroy: () => pool.destroy(),
-  }
-}
-
-function rawHeaders({ rawHeaders: raw }: Dispatcher.DispatchController): string[] {
-  if (!Array.isArray(raw)) return []
-  const fields = new Array<string>(raw.length)
-  for (let at = 0; at < raw.length; at++) {
-    const part = raw[at] as string | Buffer
-    fields[at] = typeof part === 'string' ? part : part.toString('latin1')
-  }
-  return fields
+function withoutLength(fields: readonly string[]): string[] {
+  const kept: string[] = []
+  for (let at = 0; at < fields.length; at += 2)
+    if (fields[at]?.toLowerCase() !== 'content-length') kept.push(fields[at] as string, fields[at + 1] as string)
+  return kept
 }
 
 /** @returns bytes that will come, -1 when only the end will tell */
-function bodyLength(method: string, status: number, headers: readonly string[]): number {
-  if (method === 'HEAD' || status === 204 || status === 304) return -1
-  for (let at = 0; at < headers.length; at += 2)
-    if (headers[at]?.length === 14 && headers[at]?.toLowerCase() === 'content-length') return Number(headers[at + 1])
+function lengthOf(fields: readonly string[]): number {
+  for (let at = 0; at < fields.length; at += 2)
+    if (fields[at]?.length === 14 && fields[at]?.toLowerCase() === 'content-length') return Number(fields[at + 1])
   return -1
 }
 
-const isReset = ({ code }: Error & { code?: string }): boolean =>
-  /^(?:UND_ERR_SOCKET|ECONNRESET|EPIPE)$/.test(code ?? '')
+/** Whether the connection was gone before any of an answer came. */
+const isReset = ({ code }: Error & { code?: string }): boolean => /^(?:closed|ECONNRESET|EPIPE)$/.test(code ?? '')
 
 const unavailable = (cause: unknown): Problem =>
   problem('upstream_unavailable', undefined, { headers: { 'retry-after': '2' }, cause })
@@ -367,9 +284,9 @@ function asUpstreamProblem(error: Error): Problem {
   // A body that was found too large on its way out.
   if (error instanceof Problem) return error
   const code = (error as { code?: string }).code ?? ''
-  if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT')
+  if (code === 'headers_timeout' || code === 'body_timeout')
     return problem('upstream_timeout', undefined, { cause: error })
-  if (/^(?:ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|UND_ERR_CONNECT_TIMEOUT)$/.test(code))
+  if (/^(?:unavailable|ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|ETIMEDOUT)$/.test(code))
     return unavailable(error)
   return problem('upstream_failed', undefined, { cause: error })
 }

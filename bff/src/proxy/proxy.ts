@@ -10,6 +10,7 @@ import { sessionCookieOf } from '../sessions/session.ts'
 import type { Session, Sessions } from '../sessions/sessions.ts'
 import type { Streams } from '../sessions/streams.ts'
 import { asksForStream, createForwarder } from './forwarder.ts'
+import type { CreateHttpClient } from './http-client.ts'
 import type { Upstream } from './upstreams.ts'
 
 export type ProxyOptions = {
@@ -25,6 +26,7 @@ export type ProxyOptions = {
   headers: Readonly<Record<string, string>>
   /** Its name: no upstream may set it. */
   sessionCookie: string
+  client?: CreateHttpClient | undefined
 }
 
 /** Behind its guard a request has one. */
