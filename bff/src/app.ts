@@ -154,7 +154,7 @@ export async function buildApp(
   await app.register(start, { login, sessions, pages, publicOrigin, breaker })
   await app.register(signIn, { sessions, pages, publicOrigin, breaker })
   await app.register(callback, { login, sessions, provider, pages, events, absolute: config.session.absolute, now })
-  await app.register(userinfo, { idle: config.session.idle })
+  await app.register(userinfo, { sessions, idle: config.session.idle })
   const { issuer } = config.provider
   await app.register(signOut, { sessions, provider, issuer, pages, hasWebApp: config.web !== undefined, publicOrigin })
   await app.register(ownSessions, { sessions })

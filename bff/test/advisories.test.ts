@@ -749,6 +749,18 @@ t.test('CVE-2021-41230: a refresh that says that somebody is somebody else ends 
   t.equal(person.cookie(), undefined)
 })
 
+t.test('CVE-2021-41230: roles that a refresh takes away or gives are what is shown from then on', async t => {
+  const { browser, provider, advance } = await edge(t)
+  const person = browser()
+  await person.login()
+  for (const roles of [['teller'], ['teller', 'auditor'], []]) {
+    provider.hooks.idToken = claims => ({ ...claims, realm_access: { roles } })
+    advance(301_000)
+    t.equal((await person.fetch('/api/payments')).statusCode, 200)
+    t.same((await person.fetch('/oauth2/userinfo')).json().roles, roles)
+  }
+})
+
 /** Upstreams at one service that differ in path, audience or scope alone. */
 const targets = {
   read: { audience: 'orders', scope: 'orders:read' },

@@ -410,12 +410,13 @@ t.test('a refresh whose owner lost its claim on it ends at once, as nothing that
     return new Promise(() => honest)
   }
   const controller = new AbortController()
-  const refreshing = ours.refresh('refresh', alice.sub, controller.signal)
+  const person = { sub: alice.sub, name: alice.name, givenName: alice.given_name, roles: [], authTime: 0 }
+  const refreshing = ours.refresh('refresh', person, controller.signal)
   await called
   const abortedAt = performance.now()
   controller.abort()
   t.match(await refreshing.catch(error => error), { name: 'ProviderError', kind: 'unavailable' })
   t.ok(performance.now() - abortedAt < 5_000, 'long before the time limit of a call')
-  t.match(await ours.refresh('refresh', alice.sub, controller.signal).catch(error => error), { kind: 'unavailable' })
+  t.match(await ours.refresh('refresh', person, controller.signal).catch(error => error), { kind: 'unavailable' })
   t.equal(provider.calls['refresh_token'], 1, 'and one that is over before it began asks nothing')
 })

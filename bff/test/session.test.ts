@@ -344,6 +344,8 @@ t.test('says 503, not logged out, once no token is left and the provider is away
     t.match(response.json(), { code: 'provider_unavailable' })
     t.ok(response.headers['retry-after'])
     t.equal(response.headers['set-cookie'], undefined)
+    // What it refuses it is asked again after a pause.
+    advance(minute)
   }
   delete provider.hooks.token
   t.equal((await payments(person)).statusCode, 200, 'and the session lived on')
@@ -379,6 +381,104 @@ t.test('ends a session whose refreshed ID token is about somebody else, and take
     t.equal(seen.length, 0, 'no token of that answer was used')
   }
 })
+
+t.test('shows what a refreshed ID token says of a person, and no role that it leaves out', async t => {
+  const { browser, advance, provider } = await edge(t)
+  const person = browser()
+  await person.login()
+  const shown = async () => (await person.fetch('/oauth2/userinfo')).json()
+  t.match(await shown(), { sub: alice.sub, name: alice.name, roles: ['customer'] })
+  const refreshed = async (claims: Record<string, unknown>) => {
+    provider.hooks.idToken = ({ name: _, given_name: __, email: ___, realm_access: ____, ...rest }) => ({
+      ...rest,
+      ...claims,
+    })
+    advance(6 * minute)
+    t.equal((await payments(person)).statusCode, 200)
+    return shown()
+  }
+  const renamed = { name: 'Alice Married', given_name: 'Alice', email: 'new@example.com' }
+  const changed = await refreshed({ ...renamed, realm_access: { roles: ['teller'] }, sid: 'another', auth_time: 1 })
+  t.match(changed, { sub: alice.sub, name: 'Alice Married', email: 'new@example.com', roles: ['teller'] })
+  const { session } = changed
+  t.not(Date.parse(session.authTime), 1_000, 'when they proved who they are is the login’s to say')
+  const fewer = await refreshed({})
+  t.match(fewer, { name: 'Alice Married', givenName: 'Alice', email: 'new@example.com', roles: [] })
+  t.equal((await browser().fetch('/oauth2/userinfo')).statusCode, 401)
+  await person.fetch('/oauth2/sign_out', { method: 'POST', headers: { origin } })
+  t.equal((await person.fetch('/oauth2/userinfo')).statusCode, 401, 'and a sign-out finds it by its own sid')
+})
+
+t.test('keeps the roles that the userinfo endpoint gave, where ID tokens say nothing of a person', async t => {
+  const { browser, advance, provider } = await edge(t, { providerConfig: { userinfo: true, rolesClaim: 'groups' } })
+  const bare = ({ name: _, given_name: __, email: ___, ...claims }: Record<string, unknown>) => claims
+  provider.hooks.idToken = bare
+  provider.hooks.userinfo = claims => ({ ...claims, groups: ['customer'] })
+  const person = browser()
+  await person.login()
+  advance(6 * minute)
+  t.equal((await payments(person)).statusCode, 200)
+  const shown = async () => (await person.fetch('/oauth2/userinfo')).json()
+  t.match(await shown(), { name: alice.name, roles: ['customer'] })
+  provider.hooks.idToken = claims => ({ ...bare(claims), groups: [] })
+  advance(6 * minute)
+  t.equal((await payments(person)).statusCode, 200)
+  t.match(await shown(), { name: alice.name, roles: [] }, 'what they do say counts')
+})
+
+t.test(
+  'a refreshed ID token that does not fit costs no call for each request, one alert, and looks the same everywhere',
+  async t => {
+    const cases: [string, (claims: Record<string, unknown>) => Record<string, unknown>][] = [
+      ['issuer', claims => ({ ...claims, iss: 'https://evil.example' })],
+      ['audience', claims => ({ ...claims, aud: 'somebody-else' })],
+      ['end', claims => ({ ...claims, exp: Math.floor(Date.now() / 1000) - 3_600 })],
+      ['access token', claims => ({ ...claims, at_hash: 'AAAAAAAAAAAAAAAAAAAAAA' })],
+    ]
+    for (const [name, idToken] of cases) {
+      const { browser, advance, stopClock, provider, seen, lines } = await edge(t)
+      const [one, two] = [browser(), browser()]
+      await one.login()
+      await two.login(bob)
+      stopClock()
+      advance(6 * minute)
+      provider.hooks.idToken = (claims, grant) => (grant === 'refresh_token' ? idToken(claims) : claims)
+      const before = provider.calls['refresh_token'] ?? 0
+      const ask = async (person: Browser) => {
+        for (let request = 0; request < 10; request++) {
+          t.match((await payments(person)).json(), { status: 503, code: 'provider_unavailable' }, name)
+          t.equal((await person.fetch('/oauth2/userinfo')).statusCode, 503)
+        }
+      }
+      await ask(one)
+      await ask(two)
+      const calls = () => (provider.calls['refresh_token'] ?? 0) - before
+      t.equal(calls(), 2, 'one for each session')
+      // 3, 6, 12, 24, 48 and 60 s after the one before.
+      for (let second = 0; second < 160; second++) {
+        advance(1_000)
+        await payments(one)
+      }
+      t.equal(calls(), 2 + 6)
+      const alerts = lines().filter(line => line['alert'] === 'refresh_untrusted')
+      t.match(alerts, [{ level: 'error' }])
+      t.equal(alerts.length, 1)
+      t.equal(seen.length, 0, 'no token of those answers was used')
+      delete provider.hooks.idToken
+      advance(60_000)
+      t.equal(
+        (await one.fetch('/oauth2/userinfo')).statusCode,
+        200,
+        'a page that only asks who it is finds the way back',
+      )
+      t.equal((await payments(one)).statusCode, 200)
+      provider.hooks.idToken = (claims, grant) => (grant === 'refresh_token' ? idToken(claims) : claims)
+      advance(6 * minute)
+      await payments(one)
+      t.equal(lines().filter(line => line['alert'] === 'refresh_untrusted').length, 2, 'the next time is told again')
+    }
+  },
+)
 
 t.test('a logout while a refresh is under way wins', async t => {
   const { browser, advance, provider } = await edge(t)

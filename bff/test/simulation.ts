@@ -1,7 +1,7 @@
 import { problem } from '@banking/contracts'
 import { createMetrics } from '@banking/telemetry'
 import { testLogger } from '@banking/testkit'
-import { ProviderError, type Tokens } from '../src/provider/oidc.ts'
+import { type Person, ProviderError, type Tokens } from '../src/provider/oidc.ts'
 import type { SessionRecord } from '../src/sessions/record.ts'
 import type { Clock } from '../src/sessions/refresh.ts'
 import type { SealingKeys } from '../src/sessions/seal.ts'
@@ -298,9 +298,9 @@ export class Replica {
     return promise
   }
 
-  #refresh = (token: string, _sub: string, signal: AbortSignal): Promise<Tokens> => {
+  #refresh = (token: string, person: Person, signal: AbortSignal) => {
     const world = this.#world
-    const { promise, resolve, reject } = Promise.withResolvers<Tokens>()
+    const { promise, resolve, reject } = Promise.withResolvers<{ tokens: Tokens; person: Person }>()
     const same = world.calls.filter(call => call.token === token)
     if (same.some(({ fate }) => fate === 'live')) world.violations.push(`two live redemptions of ${token}`)
     if (same.filter(({ fate }) => fate === 'dead').length > 1) world.violations.push(`${token} was taken over twice`)
@@ -328,7 +328,7 @@ export class Replica {
         over(() => {
           if (answer === 'unavailable') reject(new ProviderError('unavailable', 'it said 503'))
           else if (answer === 'invalid_grant') reject(new ProviderError('grant', 'invalid_grant'))
-          else resolve(answer)
+          else resolve({ tokens: answer, person })
         }),
       )
     })

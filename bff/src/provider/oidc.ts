@@ -6,7 +6,7 @@ import { boundedFetch } from './bounded-fetch.ts'
 import type { ClientAuthentication, ClientCredential } from './client-authentication.ts'
 import { createDiscovery } from './discovery.ts'
 import { type LogoutToken, readLogoutToken } from './logout-token.ts'
-import { type Person, personOf } from './person.ts'
+import { type Person, personOf, renewedPerson } from './person.ts'
 import { asProviderError, ProviderError } from './provider-error.ts'
 import { createProviderKeys } from './provider-keys.ts'
 
@@ -36,11 +36,12 @@ export type Provider = {
     login: { state: string; nonce: string; codeVerifier: string },
   ): Promise<{ tokens: Tokens; person: Person }>
   /**
-   * Redeems a refresh token; an ID token in the answer must be about the same person.
+   * Redeems a refresh token; an ID token in the answer must be about the same person, and replaces what was known of
+   * them.
    *
    * @param signal ends the call, e.g. when somebody else has taken it over
    */
-  refresh(refreshToken: string, sub: string, signal?: AbortSignal): Promise<Tokens>
+  refresh(refreshToken: string, person: Person, signal?: AbortSignal): Promise<{ tokens: Tokens; person: Person }>
   /**
    * RFC 8693: an access token for one audience and scope, in the name of the person of `accessToken`. Whoever asks tells
    * of a refusal.
@@ -227,15 +228,16 @@ export function createProvider(options: ProviderOptions): Provider {
         }
       }),
 
-    refresh: (refreshToken, sub, signal) =>
+    refresh: (refreshToken, person, signal) =>
       asking(
         async config => {
           const asked = now()
           const answer = await client.refreshTokenGrant(config, refreshToken)
           const claims = answer.claims()
-          if (claims === undefined) return asTokens(answer, asked)
+          if (claims === undefined) return { tokens: asTokens(answer, asked), person }
           // Core §12.2; openid-client compares issuer and audience, not the person.
-          if (claims.sub !== sub) throw new ProviderError('grant', 'the refreshed ID token is about somebody else')
+          if (claims.sub !== person.sub)
+            throw new ProviderError('grant', 'the refreshed ID token is about somebody else')
           try {
             await assertSigned(answer, claims.at_hash)
           } catch (err) {
@@ -244,9 +246,13 @@ export function createProvider(options: ProviderOptions): Provider {
             // came from the provider itself by TLS (Core §3.1.3.7-6), says nothing new and is not kept.
             logger.warn({ err }, 'a refreshed ID token could not be verified: it is dropped')
             const { idToken: _, ...tokens } = asTokens(answer, asked)
-            return tokens
+            return { tokens, person }
           }
-          return asTokens(answer, asked)
+          const hasRoles = !options.userinfo || claims['name'] !== undefined
+          return {
+            tokens: asTokens(answer, asked),
+            person: renewedPerson(person, claims, options.rolesClaim, hasRoles),
+          }
         },
         { signal },
       ),

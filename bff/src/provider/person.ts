@@ -37,6 +37,30 @@ export function personOf(claims: Claims & { sub: string }, rolesClaim: string, a
   }
 }
 
+/**
+ * The person after a refresh: what the new ID token says replaces what was known. Who they are there (`sub`, `sid`,
+ * `auth_time`) is the login's to say (Core §12.2), and sessions are found and ended by it. A name or address that it
+ * leaves out stays as it was; a role that it leaves out is gone.
+ *
+ * @param claims of a verified ID token about the same `sub`
+ * @param hasRoles false where roles come from the userinfo endpoint, so that no claim means nothing
+ */
+export function renewedPerson(
+  person: Person,
+  claims: Claims & { sub: string },
+  rolesClaim: string,
+  hasRoles: boolean,
+): Person {
+  const said = personOf(claims, rolesClaim, person.authTime)
+  const isNamed = text(claims['name']) !== undefined || text(claims['preferred_username']) !== undefined
+  return {
+    ...person,
+    ...(isNamed ? { name: said.name, givenName: said.givenName } : {}),
+    ...(said.email === undefined ? {} : { email: said.email }),
+    ...(hasRoles || claimAt(claims, rolesClaim) !== undefined ? { roles: said.roles } : {}),
+  }
+}
+
 const text = (claim: unknown): string | undefined => (typeof claim === 'string' && claim !== '' ? claim : undefined)
 
 /** A claim of this very name (some are URLs, with dots), else the member that the dots lead to. */

@@ -2,7 +2,7 @@ import { Problem } from '@banking/contracts'
 import { refusals, type Server } from '@banking/http'
 import type { onRequestHookHandler } from 'fastify'
 import Type from 'typebox'
-import type { Session } from '../sessions/sessions.ts'
+import type { Session, Sessions } from '../sessions/sessions.ts'
 
 const time = Type.String({ format: 'date-time' })
 const Userinfo = Type.Object({
@@ -28,7 +28,10 @@ const Query = Type.Object({
  * Who is logged in and how long yet. Asking never extends the session. A page that must ask before it knows says
  * `anonymous=1`: browsers report every 401 as an error on their console, and that nobody is there is none.
  */
-export default async function userinfo(app: Server, options: { idle: number }): Promise<void> {
+export default async function userinfo(
+  app: Server,
+  { sessions, idle }: { sessions: Sessions; idle: number },
+): Promise<void> {
   const findSession: onRequestHookHandler = (request, reply, done) => {
     app.requireSession(request, reply, error => {
       const isAsked = (request.query as { anonymous?: unknown }).anonymous === '1'
@@ -52,7 +55,11 @@ export default async function userinfo(app: Server, options: { idle: number }): 
       },
     },
     async (request, reply) => {
-      const { person, createdAt, expiresAt, lastSeenAt } = request.session as Session
+      const session = request.session as Session
+      // Nobody is told that all is well by one route while the others cannot serve them.
+      const { person, createdAt, expiresAt, lastSeenAt } = sessions.isStranded(session)
+        ? await sessions.fresh(session)
+        : session
       reply.header('cache-control', 'no-store')
       const iso = (at: number): string => new Date(at).toISOString()
       return {
@@ -65,7 +72,7 @@ export default async function userinfo(app: Server, options: { idle: number }): 
           createdAt: iso(createdAt),
           authTime: iso(person.authTime),
           lastSeenAt: iso(lastSeenAt),
-          idleTimeoutAt: iso(lastSeenAt + options.idle),
+          idleTimeoutAt: iso(lastSeenAt + idle),
           absoluteTimeoutAt: iso(expiresAt),
         },
       }

@@ -74,6 +74,17 @@ export function createRefresh(options: {
     }
   }
 
+  /** Whether the last answer to a refresh was not to be believed: it is told once. */
+  let isUntrusted = false
+  const alertUntrusted = (err: unknown): void => {
+    if (isUntrusted) return
+    isUntrusted = true
+    logger.error(
+      { alert: 'refresh_untrusted', err },
+      'what the identity provider answers to refreshes is not believed: compare issuer, audience, signature and times of its ID tokens with the configuration and the clocks',
+    )
+  }
+
   const begun = (session: Session, needOf: (session: Session) => Need): Flight => {
     const { id } = session
     const owner = randomBytes(16).toString('base64url')
@@ -102,18 +113,22 @@ export function createRefresh(options: {
       const issuedAt = now()
       const stopSeconds = seconds.startTimer()
       void provider
-        .refresh(tokens.refreshToken ?? '', rest.person.sub, controller.signal)
+        .refresh(tokens.refreshToken ?? '', rest.person, controller.signal)
         .then(
           (fresh): OwnEvent => {
             outcomes.inc({ outcome: 'refreshed' })
+            isUntrusted = false
+            const { person } = fresh
+            const version = rest.version + 1
             return {
               type: 'refreshed',
-              session: { ...rest, version: rest.version + 1, issuedAt, tokens: { ...tokens, ...fresh } },
+              session: { ...rest, person, version, issuedAt, tokens: { ...tokens, ...fresh.tokens } },
             }
           },
           (error: unknown): OwnEvent => {
             const kind = error instanceof ProviderError ? error.kind : 'failed'
             if (!controller.signal.aborted) outcomes.inc({ outcome: kind })
+            if (kind === 'untrusted') alertUntrusted(error)
             return { type: 'refused', isGrant: kind === 'grant', error }
           },
         )

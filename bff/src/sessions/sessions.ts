@@ -1,7 +1,7 @@
 import { type Problem, problem } from '@banking/contracts'
 import type { Logger, Metrics } from '@banking/telemetry'
 import { actorOf, type Events } from '../events/events.ts'
-import type { Person, Provider, Tokens } from '../provider/oidc.ts'
+import { type Person, type Provider, ProviderError, type Tokens } from '../provider/oidc.ts'
 import { createCache } from './cache.ts'
 import { type Need, needOf } from './protocol.ts'
 import { openRecord, type Session, type SessionRecord, sealRecord } from './record.ts'
@@ -51,6 +51,11 @@ export type Sessions = {
   isAlive(session: Held): Promise<boolean>
   /** Notes that a person did something; written at most once a minute. @returns undefined when nothing is to be written */
   touch(session: Session): Promise<void> | undefined
+  /**
+   * Whether the session has no usable token and the provider, when it was last asked for one, gave an answer that is not
+   * to be used. `fresh` then asks it again from time to time.
+   */
+  isStranded(session: Session): boolean
   /** Whether {@link fresh} has nothing to do. */
   isFresh(session: Session): boolean
   /**
@@ -94,8 +99,16 @@ export type Sessions = {
 const touchEvery = 60_000
 /** ms before a refresh that failed, or gave a token that is refused too, is tried again while the token is valid. */
 const retryAfter = 3_000
+/** ms; a provider that answers, and not usefully, is asked again after twice as long each time, up to this. */
+const longestPause = 60_000
 /** Sessions that this process remembers. */
 const remembered = 10_000
+
+/** A refresh that failed: not to be tried again before `until`. */
+type Failure = { error: unknown; pause: number; until: number }
+
+/** An answer of the provider that is no use, e.g. an ID token that does not fit: another call would get the same. */
+const isRefusal = (error: unknown): boolean => error instanceof ProviderError && error.kind !== 'unavailable'
 
 /** 401 of the BFF's own, with the challenge that RFC 9110 §15.5.2 asks for: the only 401 that a browser ever sees. */
 export const loginRequired = (reason: EndReason | 'none'): Problem =>
@@ -133,7 +146,7 @@ export function createSessions(options: SessionsOptions): Sessions {
     [],
     gauge => gauge.set(cache.size()),
   )
-  const notBefore = new Map<string, number>()
+  const failures = new Map<string, Failure>()
   /** Tokens that were got because the one before was rejected. */
   const replacements = new Map<string, { token: string; until: number }>()
   const touches = singleFlight<void>()
@@ -141,7 +154,7 @@ export function createSessions(options: SessionsOptions): Sessions {
   const changeListeners: ((id: string) => void)[] = []
 
   const toldOver = (id: string): void => {
-    notBefore.delete(id)
+    failures.delete(id)
     replacements.delete(id)
     cache.changed(id)
     for (const listener of endListeners) listener(id)
@@ -223,6 +236,7 @@ export function createSessions(options: SessionsOptions): Sessions {
     try {
       const result = await refresh.run(session, latest => need(latest, rejected))
       if ('session' in result) {
+        failures.delete(session.id)
         if (rejected !== undefined) {
           const token = result.session.tokens.accessToken
           replacements.set(session.id, { token, until: now() + retryAfter })
@@ -233,8 +247,11 @@ export function createSessions(options: SessionsOptions): Sessions {
       toldOver(session.id)
       throw loginRequired(result.over)
     } catch (error) {
-      notBefore.set(session.id, now() + retryAfter)
-      if (notBefore.size > remembered) notBefore.clear()
+      const pause = isRefusal(error)
+        ? Math.min(longestPause, 2 * (failures.get(session.id)?.pause ?? retryAfter / 2))
+        : retryAfter
+      failures.set(session.id, { error, pause, until: now() + pause })
+      if (failures.size > remembered) failures.clear()
       throw error
     }
   }
@@ -293,12 +310,19 @@ export function createSessions(options: SessionsOptions): Sessions {
       })
     },
 
+    isStranded: ({ id, tokens }) => now() >= tokens.expiresAt && isRefusal(failures.get(id)?.error),
+
     isFresh: session => need(session, undefined) === 'none',
 
     fresh(session, rejected) {
       if (need(session, rejected) === 'none') return session
       const isUsable = now() < session.tokens.expiresAt && session.tokens.accessToken !== rejected
-      if (isUsable && now() < (notBefore.get(session.id) ?? 0)) return session
+      const failure = failures.get(session.id)
+      if (failure !== undefined && now() < failure.until) {
+        if (isUsable) return session
+        // Asking again at each request would only tire the provider: its answer stays the same until it is mended.
+        if (isRefusal(failure.error)) return Promise.reject(failure.error)
+      }
       const replacement = replacements.get(session.id)
       // Who was rejected with the token before it gets this one; another one would fare no better.
       if (replacement !== undefined && replacement.token === rejected && now() < replacement.until) return session
