@@ -13,7 +13,7 @@ import { type EdgeSettings, edgeConfig, publicOrigin } from './settings.ts'
 const settings = JSON.parse(process.env['SETTINGS'] ?? '') as EdgeSettings
 const config = edgeConfig(settings)
 const metrics = createMetrics('bff')
-const headers = securityHeaders(config.provider.issuer, publicOrigin.startsWith('https:'))
+const headers = securityHeaders({ issuer: config.provider.issuer, publicOrigin, hsts: config.hsts })
 const logger = createLogger({ name: 'bff' })
 const app = await createServer({ title: '', description: '', logger, metrics, continueTrace: false, headers })
 app.addHook('onRequest', (request, reply, done) => {
@@ -21,7 +21,13 @@ app.addHook('onRequest', (request, reply, done) => {
   else void reply.code(400).send()
 })
 app.removeAllContentTypeParsers()
-const forwarder = createForwarder({ headers, sessionCookie: config.cookie.name, metrics })
+const forwarder = createForwarder({
+  headers,
+  sessionCookie: config.cookie.name,
+  publicOrigin,
+  clientOf: ({ raw }) => raw.socket.remoteAddress ?? '',
+  metrics,
+})
 const token = 'x'.repeat(settings.tokenLength)
 for (const upstream of config.upstreams) {
   const forward = forwarder.to(upstream, { token: () => token })

@@ -63,7 +63,7 @@ export async function buildApp(
   const isTrusted = trustedProxies(config.trustedProxies)
   const now = dependencies.now ?? Date.now
   const events = dependencies.events ?? loggedEvents(logger)
-  const headers = securityHeaders(config.provider.issuer, publicOrigin.startsWith('https:'))
+  const headers = securityHeaders({ issuer: config.provider.issuer, publicOrigin, hsts: config.hsts })
 
   const { perUser, ...times } = config.session
   const store = createSessionStore(redis, times.absolute)

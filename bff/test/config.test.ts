@@ -171,7 +171,7 @@ const wrong: [name: string, change: (file: string) => string, said: string][] = 
   [
     'an option by the name of what every object has',
     file => `${file}constructor: x\n`,
-    'edge.yaml:14:1 constructor is not an option. What is not known has no effect. Here can be: publicOrigin, listen, logLevel, provider, redis, session, cookie, upstreams, limits, trustedProxies, internal, events, brand, web.',
+    'edge.yaml:14:1 constructor is not an option. What is not known has no effect. Here can be: publicOrigin, listen, logLevel, provider, redis, session, cookie, hsts, upstreams, limits, trustedProxies, internal, events, brand, web.',
   ],
   [
     'an option that nothing is like',
@@ -379,6 +379,31 @@ const wrong: [name: string, change: (file: string) => string, said: string][] = 
     'edge.yaml:1:1 the file is not a group of options. Each option has a name. Begin with publicOrigin: https://….',
   ],
   [
+    'a header field that says who somebody is',
+    file => `${file}    requestHeaders:\n      - X-Purpose\n      - X-Forwarded-User\n`,
+    'edge.yaml:16:9 upstreams[0].requestHeaders[1] is a header field that never passes. Where a request came from the edge alone says, and an upstream would believe anybody. Remove the line.',
+  ],
+  [
+    'a header field with an underscore',
+    file => `${file}    requestHeaders: [x_purpose]\n`,
+    'edge.yaml:14:22 upstreams[0].requestHeaders[0] has other characters than letters, digits and -. Many applications read _, and some any other, as if it were -: two names would be one. Write for example x-purpose, and one name on each line.',
+  ],
+  [
+    'a Host of the browser’s choice',
+    file => `${file}    host: client\n`,
+    'edge.yaml:14:11 upstreams[0].host is none of public, upstream. Nothing else is known here. Write public or upstream.',
+  ],
+  [
+    'HSTS to be built in that nobody would build in',
+    file => `${file}hsts:\n  preload: true\n`,
+    'edge.yaml:15:12 hsts.preload needs includeSubDomains: true and a maxAge of 365d at least. Browsers take nothing less into their list. Write both, once every name below this one speaks https, or preload: false.',
+  ],
+  [
+    'HSTS to be built in for less than a year',
+    file => `${file}hsts:\n  preload: true\n  includeSubDomains: true\n  maxAge: 364d\n`,
+    'edge.yaml:15:12 hsts.preload needs includeSubDomains: true and a maxAge of 365d at least. Browsers take nothing less into their list. Write both, once every name below this one speaks https, or preload: false.',
+  ],
+  [
     'a size in words',
     file => `${file}    bodyLimit: big\n`,
     'edge.yaml:14:16 upstreams[0].bodyLimit is not a whole number with its unit. Without the unit nobody could tell what it means. Write for example 1MB; units are B, KB, MB, GB.',
@@ -391,6 +416,51 @@ t.test('refuses what is unsafe or wrong with file, line, column, reason and reme
     t.not(change(smallest), smallest, `${name}: the case changes something`)
     t.same(await problems(change(smallest)), [said], name)
   }
+})
+
+t.test('lets no list of header fields name what the edge alone says', async t => {
+  const { problems, read } = await folder(t)
+  const listed = (name: string) => `${smallest}    requestHeaders: ['${name}']\n`
+  const never = `authorization proxy-authorization cookie cookie2 dpop x-access-token
+    connection keep-alive proxy-connection te trailer transfer-encoding upgrade content-length host expect
+    sec-websocket-key forwarded via x-forwarded x-forwarded-for x-forwarded-host x-forwarded-proto x-forwarded-user
+    x-forwarded-anything x-real-ip x-client-ip true-client-ip cf-connecting-ip x-cluster-client-ip x-original-url
+    x-rewrite-url x-envoy-original-path x-scheme x-http-method-override x-http-method x-method-override
+    remote-user remote-groups x-remote-user x-auth-request-user x-auth-token x-authenticated-user x-webauth-user x-user
+    x-user-id x-username x-userinfo x-email x-groups x-group x-role x-roles x-claim-sub x-jwt-payload x-token-subject
+    x-consumer-id x-credential-identifier x-goog-authenticated-user-email x-amzn-oidc-identity x-ms-client-principal
+    x-ms-token-aad-id-token x-pomerium-claim-email cf-access-jwt-assertion tailscale-user-login oidc-claim-sub
+    client-cert client-cert-chain x-client-cert ssl-client-verify x-ssl-client-s-dn auth-user
+    traceparent tracestate baggage b3 x-b3-traceid x-request-id`
+    .split(/\s+/)
+    .flatMap(name => [name, name.toUpperCase()])
+  for (const name of never)
+    t.match(
+      await problems(listed(name)),
+      [/requestHeaders\[0\] is a header field that never passes\. .+\. Remove the line\.$/],
+      name,
+    )
+  for (const name of ['x_purpose', 'x purpose', 'x-purpose, x-user', 'x:purpose', 'x.purpose', 'x-*', 'ä'])
+    t.match(
+      await problems(listed(name)),
+      [/requestHeaders\[0\] has other characters than letters, digits and -\. /],
+      name,
+    )
+  const good = [
+    'X-Purpose',
+    'user-agent',
+    'X-User-Agent',
+    'Origin',
+    'Prefer',
+    'Tus-Resumable',
+    'X-Inertia',
+    'X-API-Key',
+  ]
+  const { upstreams } = await read(`${smallest}    requestHeaders: [${good.join(', ')}]\n`)
+  t.same(
+    upstreams[0]?.requestHeaders,
+    good.map(name => name.toLowerCase()),
+  )
 })
 
 t.test('trusts no range of proxies that holds strangers', async t => {

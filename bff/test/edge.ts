@@ -64,6 +64,8 @@ const bankUpstreams = (origins: Readonly<Record<string, string>>): Upstream[] =>
     name,
     prefix: appOf(name as AppName).path,
     origin: address,
+    // The tests' own way to ask a service for something; in the bank it is the customer service's alone.
+    requestHeaders: ['x-purpose'],
     token: 'exchange',
     audience: audienceOf(name as AppName),
     scope: scopeOf(name as AppName),
@@ -77,7 +79,7 @@ export async function edge(
     /** Addresses of the bank's services, or any upstreams at all. */
     upstreams?: Partial<Record<'customer' | 'payment' | 'notification', string>> | readonly Upstream[]
     /** What holds for each upstream instead of the defaults. */
-    upstream?: Partial<Pick<Upstream, 'timeout' | 'connections' | 'bodyLimit'>>
+    upstream?: Partial<Pick<Upstream, 'timeout' | 'connections' | 'bodyLimit' | 'host'>>
     config?: Partial<BffConfig>
     provider?: TestProvider
     /** What the edge is told of the provider, beside its address. */
@@ -294,7 +296,7 @@ function browser(
     },
     /** The provider, another site, sends the browser back. */
     comeBack(callback: string) {
-      return this.open(callback.slice(origin.length), { crossSite: true })
+      return this.open(callback.slice(new URL(callback).origin.length), { crossSite: true })
     },
     async login(person: Person = alice, returnTo = '/') {
       const response = await this.comeBack(await this.start(returnTo, person))

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { exportJWK, generateKeyPair } from 'jose'
 import Provider from 'oidc-provider'
 import t, { type Test } from 'tap'
+import { upstreamDefaults } from '../src/config/options.ts'
 import type { Upstream } from '../src/proxy/upstreams.ts'
 import { type Edge, edge, origin, testUpstream } from './edge.ts'
 import { alice, type TestProvider } from './provider.ts'
@@ -80,14 +81,11 @@ async function realProvider(t: Test) {
   const secretFile = `${t.testdir({ secret: `${secret}\n` })}/secret`
   const upstream = await testUpstream(t)
   const payment: Upstream = {
+    ...upstreamDefaults,
     name: 'payment',
     prefix: '/api/payments',
     origin: upstream.origin,
-    kind: 'api',
     token: 'session',
-    timeout: 10_000,
-    connections: 8,
-    bodyLimit: 1024,
   }
   each = await edge(t, {
     provider: { issuer } as TestProvider,

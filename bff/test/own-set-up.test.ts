@@ -62,9 +62,16 @@ upstreams:
   - path: /api/reports
     url: ${upstream.origin}
     token: session
+    requestHeaders: [X-Purpose]
   - path: /api/weather
     url: ${upstream.origin}
     token: none
+    requestHeaders: [X-Purpose]
+  - path: /strict
+    url: ${upstream.origin}
+    kind: pages
+    token: none
+    securityHeaders: edge
   - path: /
     url: ${upstream.origin}
     kind: pages
@@ -107,30 +114,34 @@ t.test('its cookie has the name of the file, and no upstream sets it', async t =
   const { line } = person.jar.get('__Host-shop') as { line: string }
   t.match(line, /^__Host-shop=[\w-]{43}; Path=\/; HttpOnly; Secure; SameSite=Strict$/)
   t.equal(person.jar.get('__Host-session'), undefined)
-  const response = await person.fetch('/api/weather')
-  t.same(response.headers['set-cookie'], 'theme=dark')
+  t.same((await person.open('/')).headers['set-cookie'], 'theme=dark')
+  t.equal((await person.fetch('/api/weather')).headers['set-cookie'], undefined, 'nor an API any')
   const twice = await person.fetch('/api/weather', {
     headers: { cookie: `__Host-shop=x; __Host-shop=${person.jar.get('__Host-shop')?.value}` },
   })
   t.equal(twice.statusCode, 401, 'two of them, and neither is believed')
 })
 
-t.test('pages keep their own policy; every other security header is the edge’s', async t => {
+t.test('pages speak for themselves, unless the file says that the edge does', async t => {
   const { browser, upstream } = await ownEdge(t)
   const person = browser()
   t.equal((await person.open('/own-policy')).statusCode, 401, 'not before the login')
   t.equal(upstream.seen.length, 0)
   await person.login()
   const own = await person.open('/own-policy')
-  t.equal(own.headers['content-security-policy'], "default-src 'self' https://cdn.example")
+  t.same(own.headers['content-security-policy'], ["default-src 'self' https://cdn.example", "frame-ancestors 'self'"])
   t.match(own.headers, {
-    'x-frame-options': 'DENY',
-    'referrer-policy': 'same-origin',
+    'x-frame-options': 'SAMEORIGIN',
+    'referrer-policy': 'unsafe-url',
     'x-content-type-options': 'nosniff',
   })
-  for (const path of ['/without', '/empty-policy'])
-    t.match((await person.open(path)).headers['content-security-policy'], /default-src 'none'/, path)
-  t.match((await person.fetch('/api/weather/own-policy')).headers['content-security-policy'], /default-src 'none'/)
+  t.equal((await person.open('/without')).headers['content-security-policy'], "frame-ancestors 'self'")
+  for (const { headers } of [await person.fetch('/api/weather/own-policy'), await person.open('/strict/own-policy')])
+    t.match(headers, {
+      'content-security-policy': /^default-src 'none'/,
+      'x-frame-options': 'DENY',
+      'referrer-policy': 'same-origin',
+    })
 })
 
 t.test('a form of another site reaches no page, one of the own does', async t => {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
+import { upstreamDefaults } from '../src/config/options.ts'
 import { readableOn, textOn } from '../src/pages/colour.ts'
 import { html } from '../src/pages/html.ts'
 import { createPages } from '../src/pages/pages.ts'
@@ -127,14 +128,12 @@ t.test('publishes the document of its own routes', async t => {
 
 const pageUpstream = (origin: string, prefix = '/wiki') =>
   ({
+    ...upstreamDefaults,
     name: 'wiki',
     prefix,
     origin,
     kind: 'pages',
     token: 'none',
-    timeout: 5_000,
-    connections: 8,
-    bodyLimit: 64 * 1024,
   }) as const
 
 /** An edge in front of somebody's HTML app, without the bank's web app. */

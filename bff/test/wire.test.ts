@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { defaultLimits } from '../src/admission/limits.ts'
+import { defaults } from '../src/config/options.ts'
 import { securityHeaders } from '../src/pages/security-headers.ts'
 import { edge, origin, testUpstream } from './edge.ts'
 
@@ -134,7 +135,9 @@ t.test('carries every security header once on every answer, those before any rou
     [403, ask('/api/payments?status=403', session)],
     [500, ask('/api/payments?status=500', session)],
   ]
-  const required = Object.entries(securityHeaders(provider.issuer, false))
+  const required = Object.entries(
+    securityHeaders({ issuer: provider.issuer, publicOrigin: origin, hsts: defaults.hsts }),
+  )
   const check = (answer: string, status: number, name: string) => {
     t.match(answer, new RegExp(`^HTTP/1\\.1 ${status} `), name)
     const fields = fieldsOf(answer)
@@ -159,7 +162,9 @@ t.test('429 and 503 carry them too', async t => {
   const limits = { ...defaultLimits, perAddress: { perSecond: 0.001, burst: 8 }, concurrentLogins: 1 }
   const { say, open, provider } = await serving(t, { config: { limits } })
   const from = `127.${1 + (process.pid % 200)}.${1 + (Date.now() % 250)}.9`
-  const required = Object.entries(securityHeaders(provider.issuer, false))
+  const required = Object.entries(
+    securityHeaders({ issuer: provider.issuer, publicOrigin: origin, hsts: defaults.hsts }),
+  )
   const check = (answer: string, status: number) => {
     t.equal(Number(answer.slice(9, 12)), status)
     for (const [field, value] of required) t.same(fieldsOf(answer).get(field), [value], `${status}: ${field}`)

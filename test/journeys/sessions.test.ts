@@ -7,6 +7,7 @@ import { type AddressInfo, createServer as createSocket } from 'node:net'
 import { resolve } from 'node:path'
 import type { Page } from 'playwright-core'
 import t, { type Test } from 'tap'
+import { upstreamDefaults } from '../../bff/src/config/options.ts'
 import { edge, testUpstream } from '../../bff/test/edge.ts'
 import { alice } from '../../bff/test/provider.ts'
 import { launchBrowser, newPerson, type Person } from './browser.ts'
@@ -44,9 +45,8 @@ async function wiki(t: Test) {
     )
   })
   const { origin } = upstream
-  const limits = { timeout: 5_000, connections: 8, bodyLimit: 65_536 }
   const it = await listeningEdge(t, {
-    upstreams: [{ name: 'wiki', prefix: '/wiki', origin, kind: 'pages', token: 'none', ...limits }],
+    upstreams: [{ ...upstreamDefaults, name: 'wiki', prefix: '/wiki', origin, kind: 'pages', token: 'none' }],
     config: { brand: { name: 'Northwind', accent: '#7a1fa2' } },
   })
   return { ...it, seen: upstream.seen }

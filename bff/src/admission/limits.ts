@@ -64,6 +64,8 @@ export type Admission = {
    * @throws Problem `rate_limited`
    */
   admitSession: (request: FastifyRequest, reply: FastifyReply, sessionId: string) => Promise<void> | undefined
+  /** The address of the client, without zone, as {@link clientAddress} finds it; empty once its connection is gone. */
+  clientOf: (request: FastifyRequest) => string
   /** @throws Problem `rate_limited` when this session sends too many bodies already */
   admitUpload: (sessionId: string, response: ServerResponse) => void
 }
@@ -145,7 +147,7 @@ export function createAdmission(options: {
     for (const [limit, wait] of verdicts) refuse(limit, wait)
   }
 
-  const blocks = new WeakMap<object, string>()
+  const clients = new WeakMap<object, Client>()
   let hasWarned = false
   const warnOnce = (): void => {
     if (!hasWarned)
@@ -154,26 +156,26 @@ export function createAdmission(options: {
       )
     hasWarned = true
   }
-  const blockOf = ({ raw }: FastifyRequest): string => {
+  const clientOf = ({ raw }: FastifyRequest): Client => {
     const { socket } = raw
     if (raw.headers['x-forwarded-for'] !== undefined) {
       const peer = socket.remoteAddress ?? ''
       if (trustedProxies(clientAddress(peer, [], trustedProxies)))
-        return addressBlock(clientAddress(peer, valuesOf(raw.rawHeaders, 'x-forwarded-for'), trustedProxies))
+        return asClient(clientAddress(peer, valuesOf(raw.rawHeaders, 'x-forwarded-for'), trustedProxies))
       warnOnce()
     }
     // A connection has one peer: worked out once.
-    const known = blocks.get(socket)
+    const known = clients.get(socket)
     if (known !== undefined) return known
-    const block = addressBlock(clientAddress(socket.remoteAddress ?? '', [], trustedProxies))
-    blocks.set(socket, block)
-    return block
+    const client = asClient(clientAddress(socket.remoteAddress ?? '', [], trustedProxies))
+    clients.set(socket, client)
+    return client
   }
 
   /** The address that was charged for somebody without a known session. */
   const anonymous = new WeakMap<FastifyRequest, string>()
   const admitAddress: Admission['admitAddress'] = (request, isKnown) => {
-    const block = blockOf(request)
+    const { block } = clientOf(request)
     // The path is canonical: one that does not begin like this is none of the strict ones.
     const limit = request.raw.url?.startsWith('/oauth2/')
       ? strict[request.routeOptions.url as keyof typeof strict]
@@ -190,6 +192,7 @@ export function createAdmission(options: {
 
   return {
     admitAddress,
+    clientOf: request => clientOf(request).address,
     admitSession(request, { raw }, sessionId) {
       // The cookie was not known when the request came, and has now been found to be good.
       const block = anonymous.get(request)
@@ -228,6 +231,10 @@ function withSites(blocks: Quota, sites: Quota): Quota {
     },
   }
 }
+
+/** An address, and what is counted as one with it. */
+type Client = { address: string; block: string }
+const asClient = (address: string): Client => ({ address, block: addressBlock(address) })
 
 function valuesOf(rawHeaders: readonly string[], name: string): string[] {
   return rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === name)

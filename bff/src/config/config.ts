@@ -4,6 +4,7 @@ import { ConfigError, readKeyRing } from '@banking/config'
 import { createLogger } from '@banking/telemetry'
 import type { Limits } from '../admission/limits.ts'
 import type { Brand } from '../pages/page.ts'
+import type { Hsts } from '../pages/security-headers.ts'
 import type { WebApp } from '../pages/web-app.ts'
 import { type ClientCredential, readClientAuthentication } from '../provider/client-authentication.ts'
 import type { ProviderConfig } from '../provider/oidc.ts'
@@ -31,6 +32,8 @@ export type BffConfig = {
   /** `perUser`: sessions that one person may have at once; a further one ends the oldest. */
   session: SessionTimes & { perUser: number }
   cookie: { name: string; sameSite: 'strict' | 'lax' }
+  /** Sent where browsers come by https. */
+  hsts: Hsts
   redis: RedisConfig
   upstreams: readonly Upstream[]
   limits: Limits

@@ -1,6 +1,8 @@
 import Type, { type Static, type TSchema } from 'typebox'
 import { defaultLimits } from '../admission/limits.ts'
 import { idTokenAlgorithms, providerDefaults } from '../provider/oidc.ts'
+import { passedFields } from '../proxy/passed-fields.ts'
+import { byKind } from '../proxy/upstreams.ts'
 import { type Bounds, durationText, type Form, sizeText } from './scalars.ts'
 
 const second = 1_000
@@ -16,6 +18,7 @@ export const defaults = {
   logLevel: 'info',
   session: { idle: 15 * minute, absolute: 8 * hour, perUser: 10 },
   cookie: { name: '__Host-session', sameSite: 'strict' },
+  hsts: { maxAge: 365 * 24 * hour, includeSubDomains: false, preload: false },
   limits: defaultLimits,
   trustedProxies: [],
   internal: undefined,
@@ -23,7 +26,14 @@ export const defaults = {
   web: undefined,
 } as const
 export const brandDefaults = { accent: '#0b6159' } as const
-export const upstreamDefaults = { kind: 'api', timeout: 10 * second, connections: 128, bodyLimit: 1024 * 1024 } as const
+export const upstreamDefaults = {
+  kind: 'api',
+  timeout: 10 * second,
+  connections: 128,
+  bodyLimit: 1024 * 1024,
+  requestHeaders: [],
+  forwarded: true,
+} as const
 
 /** What the reference says of an option: `protects` when it is there for safety. */
 type Facts = { description: string; protects?: string; example?: string | number }
@@ -120,6 +130,12 @@ const rate = (what: string, protects: string, start: { perSecond: number; burst:
     }),
   })
 
+const names = (list: readonly string[]): string => list.map(name => `\`${name}\``).join(', ')
+const eachKind = (option: 'host' | 'securityHeaders'): string =>
+  Object.entries(byKind)
+    .map(([kind, values]) => `\`${values[option]}\` for \`${kind}\``)
+    .join(', ')
+
 const Upstream = group('A service behind the edge.', {
   name: Type.Optional(
     text(undefined, {
@@ -141,7 +157,7 @@ const Upstream = group('A service behind the edge.', {
   }),
   kind: choice(['api', 'pages'], {
     description:
-      '`api` is called by scripts and answers with data. `pages` is opened by people: a site or an app with pages of its own; who is not logged in gets the login page. Its own Content-Security-Policy is kept when it sends one. An `api` gets no cookie of the browser; `pages` get those that are not the edge’s own, and may set such. All of them are one origin to a browser: what the scripts of one of the `pages` do, at any upstream and at /oauth2, they do as the person. What is not trusted with that belongs behind an edge, and an origin, of its own.',
+      '`api` is called by scripts and answers with data. `pages` is opened by people: a site or an app with pages of its own; who is not logged in gets the login page. An `api` gets no cookie of the browser; `pages` get those that are not the edge’s own, and may set such. All of them are one origin to a browser: what the scripts of one of the `pages` do, at any upstream and at /oauth2, they do as the person. What is not trusted with that belongs behind an edge, and an origin, of its own.',
     protects:
       'Cross-site request forgery: an `api` is reached only with X-CSRF: 1, which no other site can send; `pages` take unsafe methods only from their own origin.',
     default: upstreamDefaults.kind,
@@ -188,6 +204,31 @@ const Upstream = group('A service behind the edge.', {
     to: 10 * 1024 ** 3,
     default: upstreamDefaults.bodyLimit,
   }),
+  requestHeaders: list(text('fieldName', { description: 'A name.', example: 'x-purpose' }), {
+    description: `Names of request header fields that pass, beside those that always do: ${names(passedFields.api)}; and to \`pages\` ${names(passedFields.pages.filter(name => !passedFields.api.includes(name)))}.`,
+    protects:
+      'No upstream takes what a browser wrote for the word of the edge: what says who somebody is, where a request came from, or with which credentials, is refused here, and so are names with _.',
+    default: upstreamDefaults.requestHeaders,
+  }),
+  forwarded: flag({
+    description:
+      'Whether it is told the client’s address and the public origin: as Forwarded (RFC 7239), and as X-Forwarded-For, -Host, -Port and -Proto.',
+    protects: 'The edge makes them; what a request says of these things never passes.',
+    default: upstreamDefaults.forwarded,
+  }),
+  host: Type.Optional(
+    choice(['public', 'upstream'], {
+      description: `The Host that it is asked for: that of \`publicOrigin\`, so that its links, redirects and checks of Origin fit what browsers see; or that of \`url\`. Without it: ${eachKind('host')}.`,
+      protects: 'It is never what a request says.',
+    }),
+  ),
+  securityHeaders: Type.Optional(
+    choice(['edge', 'application'], {
+      description: `Whose security header fields count on its answers. \`edge\`: those of the edge’s own pages alone, which allow no inline script, no style from elsewhere and no frame. \`application\`: its own Content-Security-Policy, Referrer-Policy, Permissions-Policy, Cross-Origin-Opener-Policy and -Embedder-Policy; and without a policy it has none but that of the next column. Without it: ${eachKind('securityHeaders')}.`,
+      protects:
+        'With either: nosniff, Strict-Transport-Security as `hsts` says, no loading into pages of other sites, frames on its own origin at most.',
+    }),
+  ),
 })
 
 /** Every option of the edge: the one source of what is read, of the reference and of the editors' schema. */
@@ -362,6 +403,27 @@ export const Options = group('Configuration of the edge.', {
       protects: 'Other sites cannot have requests made in a person’s name. `none` is refused.',
       reason: 'With none every site on the web could make requests in a person’s name',
       default: defaults.cookie.sameSite,
+    }),
+  }),
+  hsts: group('Strict-Transport-Security (RFC 6797), on every answer where `publicOrigin` is https.', {
+    maxAge: duration({
+      description:
+        'How long browsers that were here come by https only; 0s makes them forget it. It cannot be taken back sooner from those who do not come.',
+      protects: 'A network that answers http in the edge’s place.',
+      from: 0,
+      to: 3 * 365 * 24 * hour,
+      default: defaults.hsts.maxAge,
+      example: '365d',
+    }),
+    includeSubDomains: flag({
+      description: 'Whether that holds for every name below this one, which must all speak https then.',
+      protects: 'Cookies of the parent domain, from a name below it.',
+      default: defaults.hsts.includeSubDomains,
+    }),
+    preload: flag({
+      description: 'Whether browsers may build it in (hstspreload.org). To be taken off that list takes months.',
+      protects: 'The very first visit.',
+      default: defaults.hsts.preload,
     }),
   }),
   upstreams: list(Upstream, {

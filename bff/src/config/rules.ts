@@ -28,6 +28,7 @@ export function checkTogether({ value, refuse, isRefused }: Reading<Options>): v
         `Write at most ${durationText(absolute)}, or a longer session.absolute`,
       ),
     )
+  checkHsts(options.hsts ?? {}, refuse)
   for (const [at, upstream] of (options.upstreams ?? []).entries()) checkUpstream(options, at, upstream ?? {}, refuse)
 }
 
@@ -94,6 +95,20 @@ function checkRedis(
           'Say it in the URL: rediss://host:port/database',
         ),
       )
+}
+
+/** What hstspreload.org asks for. */
+function checkHsts({ maxAge = 0, includeSubDomains, preload }: Draft<Options['hsts']>, refuse: Refuse): void {
+  const year = 365 * 24 * 3_600_000
+  if (preload !== true || (includeSubDomains === true && maxAge >= year)) return
+  refuse(
+    ['hsts', 'preload'],
+    new Complaint(
+      'needs includeSubDomains: true and a maxAge of 365d at least',
+      'Browsers take nothing less into their list',
+      'Write both, once every name below this one speaks https, or preload: false',
+    ),
+  )
 }
 
 function checkPorts({ listen, internal }: Draft<Options>, refuse: Refuse): void {

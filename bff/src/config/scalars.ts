@@ -2,6 +2,7 @@ import { statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { trustedProxies } from '../admission/client-address.ts'
 import { edgeCookiePrefix, loginCookiePrefix } from '../login/login-transaction.ts'
+import { whyKeptBack } from '../proxy/passed-fields.ts'
 import { Complaint } from './complaint.ts'
 
 /** What a text of the file may stand for, beyond what JSON Schema can say. */
@@ -16,6 +17,7 @@ export type Form =
   | 'path'
   | 'scope'
   | 'cookieName'
+  | 'fieldName'
   | 'proxies'
   | 'secretFile'
   | 'folder'
@@ -210,6 +212,18 @@ export const forms: Readonly<Record<Form, (text: string, bounds: Bounds, folder:
         'Choose another name',
       )
     return text
+  },
+  fieldName: text => {
+    if (!/^[A-Za-z0-9-]+$/.test(text))
+      throw new Complaint(
+        'has other characters than letters, digits and -',
+        'Many applications read _, and some any other, as if it were -: two names would be one',
+        `Write for example ${text.replace(/[^A-Za-z0-9]+/g, '-').replace(/^-|-$/g, '') || 'x-purpose'}, and one name on each line`,
+      )
+    const name = text.toLowerCase()
+    const why = whyKeptBack(name)
+    if (why !== undefined) throw new Complaint('is a header field that never passes', why, 'Remove the line')
+    return name
   },
   proxies: text => {
     try {

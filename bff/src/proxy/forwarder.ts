@@ -3,10 +3,11 @@ import { buffer } from 'node:stream/consumers'
 import { problem } from '@banking/contracts'
 import { childOf, formatTraceparent, type Histogram, inTrace, type Metrics } from '@banking/telemetry'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { SecurityHeaders } from '../pages/security-headers.ts'
 import { type FieldRules, fieldRules, requestFields, responseFields } from './header-fields.ts'
 import type { CreateHttpClient } from './http-client.ts'
 import { createPipe, type Outcome, type Pipe } from './pipe.ts'
-import type { Upstream } from './upstreams.ts'
+import { byKind, type Upstream } from './upstreams.ts'
 
 /** What the requests for one upstream are forwarded with. */
 type Passport = {
@@ -45,9 +46,12 @@ const bodiless: ReadonlySet<string> = new Set(['GET', 'HEAD'])
 
 export function createForwarder(options: {
   /** Name and value of every header field that the edge itself sends. */
-  headers: Readonly<Record<string, string>>
+  headers: SecurityHeaders
   /** Name of the cookie that no upstream may set. */
   sessionCookie: string
+  publicOrigin: string
+  /** Address of the client of a request. */
+  clientOf: (request: FastifyRequest) => string
   metrics: Metrics
   /** What speaks to the upstreams; our own client when nothing else is said. */
   client?: CreateHttpClient | undefined
@@ -60,16 +64,18 @@ export function createForwarder(options: {
 
   return {
     to(upstream, passport) {
+      const { host = byKind[upstream.kind].host } = upstream
       const pipe = createPipe({
         origin: upstream.origin,
+        host: host === 'public' ? new URL(options.publicOrigin).host : undefined,
         headersTimeout: upstream.timeout,
         connections: upstream.connections,
         client: options.client,
       })
       pipes.push(pipe)
       const durations = durationsOf(upstream.name, seconds)
-      const rules = fieldRules(options.headers, options.sessionCookie, upstream)
-      const way = { passport, upstream, pipe, rules, durations }
+      const rules = fieldRules(upstream, options)
+      const way = { passport, upstream, pipe, rules, durations, clientOf: options.clientOf }
       return (request, reply) => forward(way, request, reply)
     },
     close: async () => {
@@ -99,6 +105,7 @@ type Way = {
   pipe: Pipe
   rules: FieldRules
   durations: Durations
+  clientOf: (request: FastifyRequest) => string
 }
 
 /** Without a body and with a token at hand, which is nearly always, there is no promise on the way. */
@@ -142,7 +149,7 @@ class Errand {
     this.#isStream = asksForStream(request)
     const { rawHeaders, headers } = request.raw
     if (this.isStreamed) way.passport.onUpload?.(request, reply)
-    this.#fields = requestFields(rawHeaders, way.rules)
+    this.#fields = requestFields(rawHeaders, way.rules, way.clientOf(request))
     // The known length of a stream is passed on; all else is framed anew.
     const length = headers['content-length']
     if (this.isStreamed && length !== undefined) this.#fields.push('content-length', length)

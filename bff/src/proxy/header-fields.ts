@@ -1,38 +1,10 @@
 import { problem } from '@banking/contracts'
 import { edgeCookiePrefix, loginCookiePrefix } from '../login/login-transaction.ts'
+import { type ApplicationHeaders, applicationHeaders, type SecurityHeaders } from '../pages/security-headers.ts'
 import { withoutCookies } from '../sessions/cookies.ts'
-import type { Upstream } from './upstreams.ts'
-
-/** What a request may say to any upstream. All else stays here: credentials, forwarded and identity headers; cookies by rule. */
-const passed: ReadonlySet<string> = new Set([
-  'accept',
-  'accept-charset',
-  'accept-encoding',
-  'accept-language',
-  'content-encoding',
-  'content-language',
-  'content-type',
-  'idempotency-key',
-  'if-match',
-  'if-modified-since',
-  'if-none-match',
-  'if-range',
-  'if-unmodified-since',
-  'last-event-id',
-  'range',
-  'x-purpose',
-])
-/** Those of them that are lists: several fields mean the same as one with commas (RFC 9110 §5.3). */
-const lists: ReadonlySet<string> = new Set([
-  'accept',
-  'accept-charset',
-  'accept-encoding',
-  'accept-language',
-  'content-encoding',
-  'content-language',
-  'if-match',
-  'if-none-match',
-])
+import { createForwardedFields, type ForwardedFields } from './forwarded.ts'
+import { listFields, passedFields } from './passed-fields.ts'
+import { byKind, type Upstream } from './upstreams.ts'
 
 /** RFC 9110 §7.6.1, and the length of a body that we frame anew. */
 const hopByHop: ReadonlySet<string> = new Set([
@@ -81,36 +53,54 @@ const edgeOnly: ReadonlySet<string> = new Set([
   'x-sourcemap',
   'x-xss-protection',
 ])
-const keptBack: ReadonlySet<string> = new Set([...hopByHop, ...edgeOnly])
+const keptBack = new Set([...hopByHop, ...edgeOnly])
+/** Those of them by which an application says how browsers are to treat its own pages. */
+const ofApplications: ReadonlySet<string> = new Set([
+  'content-security-policy',
+  'content-security-policy-report-only',
+  'cross-origin-embedder-policy',
+  'cross-origin-opener-policy',
+  'permissions-policy',
+  'referrer-policy',
+  'reporting-endpoints',
+])
+const keptBackOfApplications = new Set([...keptBack].filter(name => !ofApplications.has(name)))
 
 /** What one upstream is told, and what it may say. */
 export type FieldRules = {
-  /** Whether cookies that are not the edge's own go on, both ways: applications that render pages have some. */
+  /** Names of the request's fields that pass, in lower case. */
+  passed: ReadonlySet<string>
+  /** Whether it has cookies of its own, both ways: applications that render pages do. */
   passesCookies: boolean
-  /** Name and value of the edge's own fields; all their names are in {@link edgeOnly}: an upstream cannot weaken them. */
+  /** Undefined when it is told nothing of where requests come from. */
+  forwarded: ForwardedFields | undefined
+  /** Name and value of the edge's own fields, in turn; no upstream can weaken them. */
   own: readonly string[]
-  /** The same without the policy, for an upstream whose own is kept; undefined where it is dropped. */
-  ownWithoutPolicy: readonly string[] | undefined
-  /** Origin of the upstream, so that its own address in `Location` becomes a path. */
-  origin: string
+  /** What is added where the application's own fields count. */
+  application: ApplicationHeaders | undefined
+  /** How the application may have written our origin in `Location`. */
+  aliases: readonly string[]
+  publicOrigin: URL
   /** In lower case. */
   sessionCookie: string
 }
 
-const policy = 'content-security-policy'
-
-/** Pages know best what they load and whom they know: their policy and cookies are kept, all else is as the edge says. */
+/** @param headers name and value of every header field that the edge itself sends */
 export function fieldRules(
-  headers: Readonly<Record<string, string>>,
-  sessionCookie: string,
-  { kind, origin }: Pick<Upstream, 'kind' | 'origin'>,
+  upstream: Upstream,
+  { headers, sessionCookie, publicOrigin }: { headers: SecurityHeaders; sessionCookie: string; publicOrigin: string },
 ): FieldRules {
-  const own = Object.entries(headers)
+  const { kind, origin, requestHeaders, forwarded, securityHeaders = byKind[kind].securityHeaders } = upstream
+  const application = securityHeaders === 'application' ? applicationHeaders(headers) : undefined
   return {
+    passed: new Set([...passedFields[kind], ...requestHeaders]),
     passesCookies: kind === 'pages',
-    own: own.flat(),
-    ownWithoutPolicy: kind === 'pages' ? own.filter(([name]) => name !== policy).flat() : undefined,
-    origin,
+    forwarded: forwarded ? createForwardedFields(publicOrigin) : undefined,
+    own: Object.entries(application?.always ?? headers).flat(),
+    application,
+    // It may know the host and not that TLS ended before it.
+    aliases: [origin, publicOrigin.replace(/^https:/, 'http:')].filter(alias => alias !== publicOrigin),
+    publicOrigin: new URL(publicOrigin),
     sessionCookie: sessionCookie.toLowerCase(),
   }
 }
@@ -119,9 +109,11 @@ export function fieldRules(
  * The header fields of a request that go on, as name and value in turn.
  *
  * @param raw the fields as they came, `IncomingMessage.rawHeaders`
+ * @param client address of the client
  * @throws Problem `request_invalid` when a field that has one value came twice: two servers would read two things
  */
-export function requestFields(raw: readonly string[], rules: FieldRules): string[] {
+export function requestFields(raw: readonly string[], rules: FieldRules, client: string): string[] {
+  const { passed, passesCookies, publicOrigin, sessionCookie } = rules
   const named = connectionNamed(raw)
   const kept: string[] = []
   let cookies = ''
@@ -131,16 +123,18 @@ export function requestFields(raw: readonly string[], rules: FieldRules): string
     const value = raw[at + 1] as string
     if (name === 'cookie') cookies += `;${value}`
     if (!passed.has(name)) continue
+    // An address of a login has a code in it.
+    if (name === 'referer' && value.startsWith(`${publicOrigin.origin}/oauth2/`)) continue
     const before = indexOfField(kept, name)
     if (before === -1) kept.push(name, value)
-    else if (lists.has(name)) kept[before + 1] += `, ${value}`
+    else if (listFields.has(name)) kept[before + 1] += `, ${value}`
     else throw problem('request_invalid', `${name} was sent twice`)
   }
-  if (rules.passesCookies && cookies !== '') {
-    const theirs = withoutCookies(cookies, name => isOurCookie(name, rules.sessionCookie))
+  if (passesCookies && cookies !== '') {
+    const theirs = withoutCookies(cookies, name => isOurCookie(name, sessionCookie))
     if (theirs !== undefined) kept.push('cookie', theirs)
   }
-  return kept
+  return rules.forwarded === undefined ? kept : kept.concat(rules.forwarded(client))
 }
 
 /**
@@ -150,30 +144,58 @@ export function requestFields(raw: readonly string[], rules: FieldRules): string
  */
 export function responseFields(raw: readonly string[], rules: FieldRules, more: readonly string[]): string[] {
   const named = connectionNamed(raw)
-  const { ownWithoutPolicy, origin } = rules
-  const keepsPolicy = ownWithoutPolicy !== undefined && hasField(raw, policy) && !named?.has(policy)
-  const fields = (keepsPolicy ? ownWithoutPolicy : rules.own).concat(more)
+  const { own, application } = rules
+  const dropped = application === undefined ? keptBack : keptBackOfApplications
+  const fields = own.concat(more)
   let caching = false
+  let framing: 'DENY' | 'SAMEORIGIN' = 'SAMEORIGIN'
   for (let at = 0; at < raw.length; at += 2) {
     const name = lowerCase(raw[at] as string)
-    if ((keptBack.has(name) && !(keepsPolicy && name === policy)) || named?.has(name)) continue
-    if (name.startsWith('access-control-')) continue
-    let value = raw[at + 1] as string
-    if (name === 'set-cookie' && !maySet(value, rules)) continue
-    if (name === 'location' && value.startsWith(`${origin}/`)) value = value.slice(origin.length)
+    if (named?.has(name)) continue
+    const value = raw[at + 1] as string
+    if (name === 'x-frame-options' && /\bdeny\b/i.test(value)) framing = 'DENY'
+    if (dropped.has(name) || name.startsWith('access-control-')) continue
+    if (name === 'set-cookie') {
+      if (maySet(value, rules)) fields.push(name, publicCookie(value, rules.publicOrigin))
+    } else if (name === 'location') fields.push(name, publicLocation(value, rules))
+    else fields.push(name, value)
     if (name === 'cache-control') caching = true
-    fields.push(name, value)
+  }
+  if (application !== undefined) {
+    for (const [name, value] of application.unlessSaid) if (indexOfField(fields, name) === -1) fields.push(name, value)
+    fields.push(...application.framing[framing])
   }
   // What a service answers is about a person: nobody keeps a copy unless the service says that they may.
   if (!caching) fields.push('cache-control', 'no-store')
   return fields
 }
 
-/** Whether the field is there and says something: an empty policy is none. */
-function hasField(raw: readonly string[], name: string): boolean {
-  for (let at = 0; at < raw.length; at += 2)
-    if (lowerCase(raw[at] as string) === name && (raw[at + 1] as string).trim() !== '') return true
-  return false
+/**
+ * An address of the upstream as browsers reach it. Whole, not a path alone: of `http://upstream//other.example` that
+ * would leave another host.
+ */
+function publicLocation(location: string, { aliases, publicOrigin }: FieldRules): string {
+  for (const alias of aliases)
+    if (location.startsWith(alias) && /^(?:[/?#]|$)/.test(location.slice(alias.length)))
+      return publicOrigin.origin + location.slice(alias.length)
+  return location
+}
+
+/**
+ * A cookie of an application as the browser takes it: not for a host that browsers do not know, and for TLS alone where
+ * there is nothing else.
+ */
+function publicCookie(cookie: string, { hostname, protocol }: URL): string {
+  const [pair = '', ...attributes] = cookie.split(';')
+  let isSecure = protocol !== 'https:'
+  const kept = attributes.filter(attribute => {
+    const [name = '', value = ''] = attribute.split('=', 2).map(part => part.trim().toLowerCase())
+    if (name === 'secure') isSecure = true
+    const domain = value.replace(/^\./, '')
+    return name !== 'domain' || hostname === domain || hostname.endsWith(`.${domain}`)
+  })
+  if (isSecure && kept.length === attributes.length) return cookie
+  return [pair, ...kept, ...(isSecure ? [] : [' Secure'])].join(';')
 }
 
 function indexOfField(fields: readonly string[], name: string): number {

@@ -44,6 +44,8 @@ export type HttpClient = {
 export type HttpClientOptions = {
   /** `http:` or `https:`, whose certificates are verified. */
   origin: string
+  /** What Host says; the origin's own when absent. */
+  host?: string | undefined
   /** Connections that carry requests at once. */
   connections: number
   /** ms until a connection is open, and that a request may wait for one. */

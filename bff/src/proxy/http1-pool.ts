@@ -22,8 +22,8 @@ const unsafeTarget = /[^\x21-\x7e]/
  * connection. Requests wait in the order in which they came.
  */
 export function createHttp1Pool(options: HttpClientOptions): HttpClient {
-  const { origin, connectTimeout } = options
-  const ofConnections = { ...options, connectSocket: createSocketFactory(origin), host: new URL(origin).host }
+  const { origin, connectTimeout, host = new URL(origin).host } = options
+  const ofConnections = { ...options, connectSocket: createSocketFactory(origin), host }
   const connections = new Set<Http1Connection>()
   const idle: Http1Connection[] = []
   let freed: Http1Connection[] = []

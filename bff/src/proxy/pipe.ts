@@ -48,6 +48,8 @@ export type Pipe = {
 
 export type PipeOptions = {
   origin: string
+  /** What Host says; the origin's own when absent. */
+  host?: string | undefined
   /** ms until the head of an answer. */
   headersTimeout?: number
   /** ms between two pieces of a body that has an end. */
@@ -75,6 +77,7 @@ export function createPipe(options: PipeOptions): Pipe {
   const { origin, bodyTimeout = 30_000, connections = 128, client = createHttp1Pool } = options
   const shared = {
     origin,
+    host: options.host,
     connectTimeout: options.connectTimeout ?? 2_000,
     headersTimeout: options.headersTimeout ?? 10_000,
     maxHeaderSize: 16 * 1024,

@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandle
 import type { Admission } from '../admission/limits.ts'
 import { returnAddress } from '../login/return-address.ts'
 import type { Pages } from '../pages/pages.ts'
+import type { SecurityHeaders } from '../pages/security-headers.ts'
 import { isFromAnotherSite, isNavigation, isSafe } from '../sessions/csrf.ts'
 import type { Exchange, UpstreamTokens } from '../sessions/exchange.ts'
 import { sessionCookieOf } from '../sessions/session.ts'
@@ -23,7 +24,7 @@ export type ProxyOptions = {
   publicOrigin: string
   metrics: Metrics
   /** Name and value of every header field that the edge itself sends. */
-  headers: Readonly<Record<string, string>>
+  headers: SecurityHeaders
   /** Its name: no upstream may set it. */
   sessionCookie: string
   client?: CreateHttpClient | undefined
@@ -40,7 +41,7 @@ const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
  */
 export default async function proxy(app: FastifyInstance, options: ProxyOptions): Promise<void> {
   const { sessions, exchange, streams, admission } = options
-  const forwarder = createForwarder(options)
+  const forwarder = createForwarder({ ...options, clientOf: admission.clientOf })
   app.addHook('onClose', () => forwarder.close())
 
   // Bodies are passed on as they come: nothing here reads them.

@@ -15,6 +15,20 @@ export type Upstream = UpstreamToken & {
   connections: number
   /** Bytes of a request body; 413 beyond. */
   bodyLimit: number
+  /** Names, in lower case, of request header fields that pass beside those of its kind. */
+  requestHeaders: readonly string[]
+  /** Whether it is told the client's address and the public origin. */
+  forwarded: boolean
+  /** Which Host it is asked for; see {@link byKind}. */
+  host?: 'public' | 'upstream'
+  /** Whose security header fields count on its answers; see {@link byKind}. */
+  securityHeaders?: 'edge' | 'application'
+}
+
+/** What holds for an upstream of which nothing else is said. */
+export const byKind: Readonly<Record<Upstream['kind'], Required<Pick<Upstream, 'host' | 'securityHeaders'>>>> = {
+  api: { host: 'upstream', securityHeaders: 'edge' },
+  pages: { host: 'public', securityHeaders: 'application' },
 }
 
 /** Which token it gets: one made for it alone (RFC 8693), the session's own, or none. */
