@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import t from 'tap'
 import { returnAddress } from '../src/login/return-address.ts'
 import { edge } from './edge.ts'
@@ -192,6 +193,15 @@ const encoded = (text: string): string => {
 const specials = (text: string): string =>
   text[0] + text.slice(1).replace(/[/\\\s\p{Cc}\p{Cf}]/gu, character => encodeURIComponent(character))
 
+/** As the most lenient decoder does it. */
+const decoded = (text: string): string => {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text.replaceAll(/%[0-7][0-9a-f]/gi, ascii => decodeURIComponent(ascii))
+  }
+}
+
 t.test('accepts no hostile address at any of three depths', t => {
   let refused = 0
   for (const text of hostile) {
@@ -209,13 +219,13 @@ t.test('accepts no hostile address at any of three depths', t => {
         continue
       }
       const depths = [address]
-      for (let depth = 0; depth < 2; depth++) depths.push(decodeURIComponent(depths.at(-1) as string))
+      for (let depth = 0; depth < 2; depth++) depths.push(decoded(depths.at(-1) as string))
       for (const depth of depths) {
         const url = new URL(depth, `${origin}/`)
         if (url.origin !== origin || !depth.startsWith('/') || /^\/[/\\]/.test(depth) || /[\r\n\t\\]/.test(depth))
           t.fail(`${JSON.stringify(form)} became ${JSON.stringify(address)}`)
       }
-      t.ok(form !== text, `${JSON.stringify(text)} was accepted as it stands`)
+      t.ok(form !== text, `${encodeURIComponent(text)} was accepted as it stands`)
     }
   }
   t.ok(refused > 1000, `${refused} refused`)
@@ -246,6 +256,55 @@ t.test('keeps the addresses of our own pages, query and fragment too', t => {
   t.end()
 })
 
+const deepLinks = [
+  '/search?q=foo%20bar',
+  '/files/My%20File.pdf',
+  '/s?q=100%25',
+  '/s?q=100%',
+  '/files/100%25.pdf',
+  '/s?path=C:%5Ctemp',
+  '/s?path=C:\\temp',
+  '/notes?text=one%0Atwo%0D%0Athree',
+  '/notes?text=%00%09',
+  '/s?q=%F0%9F%91%A9%E2%80%8D%F0%9F%91%A9%E2%80%8D%F0%9F%91%A7#%E2%9D%A4%EF%B8%8F',
+  '/albums/%F0%9F%8F%B3%EF%B8%8F%E2%80%8D%F0%9F%8C%88',
+  '/s?latin=caf%E9',
+  '/s?next=https://evil.example//x/../y',
+  '/a?b?c#d#e?f',
+  '/a?',
+  '/a#',
+  '/a?#',
+  '/s?a=b+c&d=%2B',
+  '/s#/route/../x//y',
+]
+
+t.test('keeps what people search for, attach and share', t => {
+  for (const address of deepLinks) t.equal(returnAddress(address, origin), address)
+  t.equal(returnAddress('/search?q=foo bar', origin), '/search?q=foo%20bar', 'as the parser writes it')
+  t.equal(returnAddress('/s?q=👩‍👩‍👧', origin), `/s?q=${encodeURIComponent('👩‍👩‍👧')}`)
+  t.end()
+})
+
+t.test('an address is refused however its dot segments or escapes hide where it leads', t => {
+  for (const start of ['', '/.', '/..', '/x/..', '/%2e', '/%2E%2e', '/./.', '/x/./..'])
+    for (const slashes of [
+      '%2f%2f',
+      '%2F/',
+      '/%2f',
+      '%5c%5c',
+      '%5C/',
+      '/%5c',
+      '%2f%5C',
+      '%252f%252f',
+      '%2f%252f',
+      '%20%2f',
+      '%E2%80%8B%2f',
+    ])
+      for (const rest of [evil, `${evil}/%25zz`, `${evil}/%25ff`, `${evil}?a#b`])
+        t.equal(returnAddress(`${start}/${slashes}${rest}`, origin), undefined, `${start}/${slashes}${rest}`)
+  t.end()
+})
+
 t.test('keeps no address that is long, as it came or as it would be kept', t => {
   const ascii = (length: number) => `/${'a'.repeat(length - 1)}`
   t.equal(returnAddress(ascii(2048), origin), ascii(2048))
@@ -273,4 +332,118 @@ t.test('sends a login that asks for another place to the start page', async t =>
   const person = browser()
   const repeated = await person.open('/oauth2/start?return_to=/pay&return_to=//evil.example')
   t.equal(repeated.statusCode, 400, 'said twice is said not at all')
+})
+
+// Properties.
+
+const runs = { numRuns: 2_000 }
+/** As a browser writes what follows the origin, `?` and `#` with nothing behind them included. */
+const asBrowserWrites = (path: string, search: string, hash: string): string => {
+  const url = new URL(path, origin)
+  url.search = search
+  url.hash = hash
+  return url.href.slice(url.origin.length)
+}
+/** What a path of a page is made of, as it stands in the address. */
+const piece = fc.oneof(
+  fc.stringMatching(/^[A-Za-z0-9_~!$&'()*+,;=:@.-]{1,8}$/),
+  fc.constantFrom(
+    '%20',
+    '%25',
+    '%2525',
+    'a%5Ca',
+    'a%2Fa',
+    '%3F',
+    '%23',
+    '%2E',
+    '%C3%A9',
+    '%e4%b8%ad',
+    '..',
+    '%25zz',
+    '%25ff',
+  ),
+  fc.constantFrom('👩‍👩‍👧', '❤️', '🏳️‍🌈', 'é', 'ü', '中', '\u00ad', '\u200d', '\u3000').map(encodeURIComponent),
+)
+const segment = fc
+  .tuple(fc.stringMatching(/^[A-Za-z0-9_-]$/), fc.array(piece, { maxLength: 4 }), fc.stringMatching(/^[A-Za-z0-9_-]$/))
+  .map(([first, pieces, last]) => first + pieces.join('') + last)
+const path = fc.array(segment, { maxLength: 4 }).map(segments => `/${segments.join('/')}`)
+/** Anything a script or a form may put there, whole or in pieces of escapes. */
+const anything = fc.oneof(
+  fc.string({ unit: 'binary', maxLength: 20 }),
+  fc
+    .array(
+      fc.oneof(piece, fc.constantFrom('%0A', '%0D', '%00', '%', '\\', '%5C', '//', '+', '&', '=', '%09', ' ', '../')),
+      {
+        maxLength: 8,
+      },
+    )
+    .map(pieces => pieces.join('')),
+)
+
+t.test('every address that a browser has on our origin comes back as it was', t => {
+  fc.assert(
+    fc.property(path, anything, anything, (path, search, hash) => {
+      const address = asBrowserWrites(path, search, hash)
+      fc.pre(address.length <= 2048 && !/^\/(?:oauth2|api)(?:[/?#]|$)/i.test(address))
+      return returnAddress(address, origin) === address
+    }),
+    runs,
+  )
+  t.pass('in all of them')
+  t.end()
+})
+
+t.test('whatever is asked for, what comes back stays on our origin, however often it is decoded', t => {
+  const token = fc.constantFrom(
+    ...['/', '\\', '.', '..', '%2f', '%5c', '%2e', '%2E%2e', '%25', '%252f', '%255c', '%252e', '%25zz', '%ff'],
+    ...['\t', '\n', ' ', '%09', '%0a', '%20', '\u200b', '%E2%80%8B', '\u3000', ';', '@', ':', '?', '#', '%3f', '%23'],
+    ...[evil, 'http:', 'javascript:', 'a', 'oauth2', 'api', '\u2215', '\uff0f', '%EF%BC%8F'],
+  )
+  const address = fc.array(token, { minLength: 1, maxLength: 12 }).map(tokens => `/${tokens.join('')}`)
+  let accepted = 0
+  fc.assert(
+    fc.property(address, given => {
+      const kept = returnAddress(given, origin)
+      if (kept === undefined) return true
+      accepted++
+      // What was kept once is kept again: no second look reads it differently.
+      if (returnAddress(kept, origin) !== kept) return false
+      let text = kept.split(/[?#]/, 1)[0] as string
+      for (let depth = 0; depth < 3; depth++) {
+        // Trimmed and freed of what is not seen, as some servers and pages do.
+        for (const read of [text, text.replaceAll(/[\s\p{Cf}\p{Z}]/gu, '')]) {
+          const url = new URL(read, `${origin}/oauth2/callback`)
+          if (url.origin !== origin || /^\/[/\\]/.test(url.pathname) || !read.startsWith('/')) return false
+          if (/^\/(?:oauth2|api)(?:\/|$)/i.test(url.pathname) && depth === 0) return false
+        }
+        text = decoded(text)
+      }
+      return true
+    }),
+    { numRuns: 20_000 },
+  )
+  t.ok(accepted > 1_000, `${accepted} accepted`)
+  t.end()
+})
+
+t.test('a login leads back to the very address that was asked for', async t => {
+  const { browser } = await edge(t)
+  for (const address of deepLinks) {
+    const person = browser()
+    t.equal((await person.login(alice, address)).headers.location, address)
+    const again = await person.open(`/oauth2/start?again=1&return_to=${encodeURIComponent(address)}`)
+    t.equal(again.headers.location, address, 'also from the sign-in page of who is signed in')
+  }
+})
+
+t.test('a login that came too late leads back there too', async t => {
+  const { browser, advance } = await edge(t)
+  for (const address of deepLinks) {
+    const person = browser()
+    const callback = await person.start(address)
+    advance(11 * 60_000)
+    const late = await person.comeBack(callback)
+    t.ok(late.body.includes(encodeURIComponent(address)), address)
+  }
 })
