@@ -1,15 +1,19 @@
-import auth from '@banking/auth'
-import { audienceOf } from '@banking/contracts'
+import auth, { type AuthOptions } from '@banking/auth'
 import { createServer, type Server } from '@banking/http'
 import type { Logger, Metrics } from '@banking/telemetry'
+import type { BffConfig } from './config/config.ts'
 import type { Events } from './events/events.ts'
 import endUserSessions from './routes/end-user-sessions.ts'
 import type { Sessions } from './sessions/sessions.ts'
 
-export type InternalOptions = {
+/** Which tokens open the listener, and where it is. */
+type InternalConfig = NonNullable<BffConfig['internal']>
+
+export type InternalOptions = Omit<InternalConfig, 'host' | 'port' | 'jwksUrl'> & {
   issuer: string
-  /** Where the issuer's keys are, when not where Keycloak has them. */
-  jwksUrl?: string
+  /** The client of the edge: a person's token that it holds is known for one, and opens nothing here. */
+  clientId: string
+  jwksUrl: NonNullable<AuthOptions['jwksUrl']>
   sessions: Sessions
   events: Events
   logger: Logger
@@ -22,7 +26,8 @@ export type InternalOptions = {
  * route states who may call it, as in every service.
  */
 export async function buildInternal(options: InternalOptions): Promise<Server> {
-  const { issuer, jwksUrl, sessions, events, logger, metrics, now } = options
+  const { callers, scope, sessions, events, logger, metrics } = options
+  const { issuer, audience, algorithms, tokenType, clientClaim, jwksUrl, now } = options
   const app = await createServer({
     title: 'Edge, internal',
     description: 'What other services ask of the edge. Not reachable for browsers.',
@@ -31,12 +36,19 @@ export async function buildInternal(options: InternalOptions): Promise<Server> {
   })
   await app.register(auth, {
     issuer,
-    audience: audienceOf('bff'),
+    audience,
+    algorithms,
+    tokenType,
+    jwksUrl,
+    now,
+    ...(clientClaim === undefined ? {} : { clientClaim }),
+    clients: [options.clientId],
+    // Keycloak's claim; others have none.
+    kindClaim: false,
+    maxLifetime: options.tokenLifetime / 1000,
     logger,
     metrics,
-    now,
-    ...(jwksUrl === undefined ? {} : { jwksUrl }),
   })
-  await app.register(endUserSessions, { sessions, events })
+  await app.register(endUserSessions, { callers, scope, sessions, events })
   return app
 }

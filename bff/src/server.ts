@@ -39,10 +39,21 @@ await start(async () => {
     logger,
     metrics,
   })
-  const { issuer } = config.provider
+  const { issuer, clientId } = config.provider
+  const jwksUrl = provider.jwksUri
   const internal =
     config.internal &&
-    (await buildInternal({ issuer, ...config.internal, sessions, events, logger, metrics, now: Date.now }))
+    (await buildInternal({
+      issuer,
+      clientId,
+      jwksUrl,
+      ...config.internal,
+      sessions,
+      events,
+      logger,
+      metrics,
+      now: Date.now,
+    }))
   await serve(app, {
     host: config.host,
     port: config.port,

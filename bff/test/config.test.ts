@@ -119,6 +119,13 @@ t.test('the bank’s own set-up is such a file, and says the same as the rest of
   t.match(config.provider, { scope: 'openid', pushedRequests: 'required', idTokenAlgorithms: ['ES256'] })
   t.match(config.session, { idle: 900_000, absolute: 28_800_000 })
   t.same(config.events, { brokers: ['kafka-1:9092', 'kafka-2:9092'], topic: topicOf('bff') })
+  t.match(config.internal, {
+    audience: audienceOf('bff'),
+    callers: [audienceOf('admin')],
+    scope: scopeOf('bff'),
+    algorithms: ['ES256'],
+    tokenType: 'at+jwt',
+  })
   for (const { name, prefix, token, audience, scope } of config.upstreams) {
     const { name: known, path: known_path } = app(name as 'payment')
     t.same([name, prefix, token, audience, scope], [known, known_path, 'exchange', audienceOf(known), scopeOf(known)])
@@ -560,6 +567,63 @@ t.test('puts the environment into values alone, and reads the type behind it', a
   )
   t.match(await problems(file, { CLIENT: 'x', PORT: '80a' }), ['edge.yaml:15:9 listen.port is not a whole number'])
   t.match(await problems(file, { CLIENT: 'x\ny' }), ['provider.clientId has line breaks'])
+})
+
+t.test('the internal listener is told which tokens open it, and starts with nothing that is not said', async t => {
+  const { read, problems } = await folder(t)
+  const whole = `${smallest}internal:
+  port: 3001
+  audience: sessions
+  callers: [ops-tool, 2f1c]
+  scope: sessions:end
+`
+  t.same((await read(whole)).internal, {
+    host: '127.0.0.1',
+    port: 3001,
+    audience: 'sessions',
+    callers: ['ops-tool', '2f1c'],
+    scope: 'sessions:end',
+    algorithms: ['ES256', 'RS256'],
+    tokenType: 'at+jwt',
+    tokenLifetime: 3_600_000,
+  })
+  const other = `${whole}  algorithms: [PS256]\n  tokenType: JWT\n  clientClaim: azp\n  tokenLifetime: 1d\n  jwksUrl: https://id.example/keys\n`
+  t.match((await read(other)).internal, {
+    algorithms: ['PS256'],
+    tokenType: 'JWT',
+    clientClaim: 'azp',
+    tokenLifetime: 86_400_000,
+    jwksUrl: 'https://id.example/keys',
+  })
+  for (const [change, said] of [
+    [
+      (file: string) => file.replace('  audience: sessions\n', ''),
+      /^edge\.yaml:\d+:\d+ internal\.audience is missing\. /,
+    ],
+    [
+      (file: string) => file.replace('  scope: sessions:end\n', ''),
+      /^edge\.yaml:\d+:\d+ internal\.scope is missing\. /,
+    ],
+    [(file: string) => file.replace(/ {2}callers.*\n/, ''), /^edge\.yaml:\d+:\d+ internal\.callers is missing\. /],
+    [(file: string) => file.replace('[ops-tool, 2f1c]', '[]'), /^edge\.yaml:17:12 internal\.callers /],
+    [(file: string) => `${file}  algorithms: [HS256]\n`, /^edge\.yaml:19:16 internal\.algorithms\[0\] /],
+    [(file: string) => `${file}  algorithms: [none]\n`, /^edge\.yaml:19:16 internal\.algorithms\[0\] /],
+    [(file: string) => `${file}  tokenType: any\n`, /^edge\.yaml:19:14 internal\.tokenType /],
+    [(file: string) => `${file}  tokenLifetime: 8d\n`, /^edge\.yaml:19:18 internal\.tokenLifetime /],
+    [(file: string) => `${file}  jwksUrl: http://id.example/keys\n`, /^edge\.yaml:19:12 internal\.jwksUrl uses http /],
+    [
+      (file: string) => file.replace('audience: sessions', 'audience: edge'),
+      'edge.yaml:16:13 internal.audience is provider.clientId too. The ID tokens of people are for that audience. Have the provider give the callers tokens for an audience of its own.',
+    ],
+    [
+      (file: string) => file.replace('2f1c', 'edge'),
+      'edge.yaml:17:12 internal.callers names provider.clientId. Tokens of people are of that client. Name the clients of services alone.',
+    ],
+  ] as const) {
+    const lines = await problems(change(whole))
+    t.equal(lines.length, 1, lines.join('\n'))
+    t.match(lines[0], said)
+  }
 })
 
 t.test('takes a list from one variable, with commas between', async t => {

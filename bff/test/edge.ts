@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type AppName, app as appOf, audienceOf, scopeOf } from '@banking/contracts'
+import { type AppName, app as appOf, audienceOf, scopeOf, webClient } from '@banking/contracts'
 import { createMetrics, currentTrace } from '@banking/telemetry'
 import { parts, testIssuer, testLogger } from '@banking/testkit'
 import { exportJWK, generateKeyPair } from 'jose'
@@ -12,9 +12,9 @@ import type { Test } from 'tap'
 import { defaultLimits } from '../src/admission/limits.ts'
 import { buildApp } from '../src/app.ts'
 import type { BffConfig } from '../src/config/config.ts'
-import { brandDefaults, defaults, upstreamDefaults } from '../src/config/options.ts'
+import { brandDefaults, defaults, internalDefaults, upstreamDefaults } from '../src/config/options.ts'
 import type { Events } from '../src/events/events.ts'
-import { buildInternal } from '../src/internal.ts'
+import { buildInternal, type InternalOptions } from '../src/internal.ts'
 import { readClientAuthentication } from '../src/provider/client-authentication.ts'
 import { createProvider, type ProviderConfig, providerDefaults } from '../src/provider/oidc.ts'
 import type { Upstream } from '../src/proxy/upstreams.ts'
@@ -136,9 +136,11 @@ export async function edge(
       void told.push({ type, subject, data, seq, traceId: trace?.traceId }),
     close: async () => undefined,
   }
+  const { publicOrigin } = config
+  const relyingParty = createProvider({ ...config.provider, authentication, publicOrigin, logger, now })
   const { app, sessions, streams } = await buildApp({
     config,
-    provider: createProvider({ ...config.provider, authentication, publicOrigin: config.publicOrigin, logger, now }),
+    provider: relyingParty,
     keys: authentication.keys,
     redis,
     events,
@@ -165,6 +167,8 @@ export async function edge(
     sessions,
     streams,
     provider,
+    /** What the edge has of the provider. */
+    relyingParty,
     redis,
     metrics,
     lines,
@@ -187,15 +191,26 @@ export async function edge(
 }
 
 /** What the edge answers other services, in front of the sessions of an edge. */
-export async function internalApp(t: Test, { sessions, events }: Pick<Edge, 'sessions' | 'events'>) {
+export async function internalApp(
+  t: Test,
+  { sessions, events }: Pick<Edge, 'sessions' | 'events'>,
+  options: Partial<InternalOptions> = {},
+) {
   const identity = await testIssuer(t)
   const app = await buildInternal({
     issuer: identity.issuer,
+    clientId: webClient,
+    audience: 'bff-service',
+    callers: ['admin-service'],
+    scope: 'bff-api',
+    ...internalDefaults,
+    jwksUrl: `${identity.issuer}/protocol/openid-connect/certs`,
     sessions,
     events,
     logger: testLogger().logger,
     metrics: createMetrics('bff'),
     now: Date.now,
+    ...options,
   })
   t.teardown(() => app.close())
   await app.ready()

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { SignJWT } from 'jose'
 import t from 'tap'
 import { edge, internalApp } from './edge.ts'
 import * as people from './provider.ts'
@@ -78,6 +79,94 @@ t.test('opens for nobody else: no cookie, no person, no other service, no other 
     t.equal((await end({ authorization })).statusCode, status, JSON.stringify(claims))
   }
   t.equal((await person.fetch('/oauth2/userinfo')).statusCode, 200)
+})
+
+t.test('takes the tokens of a provider that knows nothing of RFC 9068, as it is told to, and no others', async t => {
+  for (const [alg, claim] of [
+    ['RS256', 'azp'],
+    ['PS256', 'client_id'],
+    ['PS256', 'cid'],
+  ] as const) {
+    const it = await edge(t, { providerConfig: { idTokenAlgorithms: [alg] } })
+    const { provider, relyingParty } = it
+    await provider.rotateKey(alg)
+    const { app } = await internalApp(t, it, {
+      issuer: provider.issuer,
+      clientId: 'banking-web-app',
+      audience: 'https://edge.example/',
+      callers: ['Ops.Tool_1', 'other|tool'],
+      scope: 'sessions:end',
+      algorithms: [alg],
+      tokenType: 'JWT',
+      tokenLifetime: 24 * 3_600_000,
+      clientClaim: claim,
+      jwksUrl: relyingParty.jwksUri,
+    })
+    const person = it.browser()
+    const alice = { ...people.alice, sub: randomUUID() }
+    await person.login(alice)
+    const now = Math.floor(Date.now() / 1000)
+    const end = async (change: Record<string, unknown> = {}, header: Record<string, unknown> = {}) => {
+      const claims = {
+        iss: provider.issuer,
+        aud: 'https://edge.example/',
+        sub: 'Ops.Tool_1',
+        iat: now,
+        exp: now + 86_400,
+        scope: 'sessions:end other',
+        [claim]: 'Ops.Tool_1',
+        ...change,
+      }
+      const kid = provider.kid()
+      const token = await new SignJWT(claims).setProtectedHeader({ alg, kid, ...header }).sign(provider.privateKey())
+      const url = `/internal/users/${alice.sub}/sessions`
+      const answer = await app.inject({ method: 'DELETE', url, headers: { authorization: `Bearer ${token}` } })
+      return answer.statusCode
+    }
+    for (const [change, status, header] of [
+      [{ [claim]: 'admin-service' }, 403],
+      [{ [claim]: 'banking-web-app' }, 403],
+      [{ [claim]: undefined, appid: 'Ops.Tool_1' }, 401],
+      [{ scope: 'other' }, 403],
+      [{ scope: undefined }, 403],
+      [{ aud: 'banking-web-app' }, 401],
+      [{ aud: ['https://edge.example/', 'banking-web-app'] }, 401],
+      [{ iss: `${provider.issuer}/` }, 401],
+      [{ exp: now + 86_401 }, 401],
+      [{ nonce: 'n' }, 401],
+      [{ at_hash: 'h' }, 401],
+      [{ events: {} }, 401],
+      [{ typ: 'ID' }, 401],
+      [{ typ: 'Refresh' }, 401],
+      [{ sid: 's' }, 401],
+      [{}, 401, { typ: 'at+jwt' }],
+      [{}, 401, { typ: 'logout+jwt' }],
+      [{}, 401, { kid: 'unknown' }],
+    ] as [Record<string, unknown>, number, Record<string, unknown>?][])
+      t.equal(await end(change, header), status, JSON.stringify([alg, change, header]))
+    t.equal((await person.fetch('/oauth2/userinfo')).statusCode, 200, 'none of them ended anything')
+    t.equal(await end({ [claim]: 'other|tool' }, { typ: 'JWT' }), 200)
+    t.equal((await person.fetch('/oauth2/userinfo')).statusCode, 401)
+    t.equal(await end(), 200, 'and without a typ')
+  }
+})
+
+t.test('is not told a provider’s algorithm by its tokens', async t => {
+  const it = await edge(t)
+  await it.provider.rotateKey('RS256')
+  const { issuer } = it.provider
+  const { app } = await internalApp(t, it, { issuer, algorithms: ['ES256'], jwksUrl: it.relyingParty.jwksUri })
+  const token = await new SignJWT({ client_id: 'admin-service', scope: 'bff-api', jti: 'j' })
+    .setProtectedHeader({ alg: 'RS256', kid: it.provider.kid(), typ: 'at+jwt' })
+    .setIssuer(issuer)
+    .setSubject('admin-service')
+    .setAudience('bff-service')
+    .setIssuedAt()
+    .setExpirationTime('5m')
+    .sign(it.provider.privateKey())
+  const url = '/internal/users/x/sessions'
+  const answer = await app.inject({ method: 'DELETE', url, headers: { authorization: `Bearer ${token}` } })
+  t.equal(answer.statusCode, 401)
 })
 
 t.test('is not there for browsers: the public listener knows none of its routes', async t => {

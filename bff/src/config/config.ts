@@ -1,5 +1,6 @@
 import { readFileSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
+import type { Algorithm, TokenType } from '@banking/auth'
 import { ConfigError, readKeyRing } from '@banking/config'
 import { createLogger } from '@banking/telemetry'
 import type { Limits } from '../admission/limits.ts'
@@ -40,11 +41,29 @@ export type BffConfig = {
   /** Addresses and CIDR ranges of the proxies before us. */
   trustedProxies: readonly string[]
   /** A listener for the inside: ends a person's sessions everywhere. */
-  internal: { host: string; port: number; jwksUrl?: string } | undefined
+  internal: InternalListener | undefined
   /** Where audit events go. */
   events: { brokers: readonly string[]; topic: string } | undefined
   brand: Brand
   web: WebApp | undefined
+}
+
+/** Where it listens, and which tokens of the issuer open it. */
+type InternalListener = {
+  host: string
+  port: number
+  audience: string
+  /** Client ids. */
+  callers: readonly string[]
+  scope: string
+  algorithms: readonly Algorithm[]
+  tokenType: TokenType
+  /** The claim that names the client; `client_id` or `azp` when absent. */
+  clientClaim?: string
+  /** ms */
+  tokenLifetime: number
+  /** Where the keys are, when not where the provider's metadata says. */
+  jwksUrl?: string
 }
 
 /** A file of settings is small; what is larger is something else. */

@@ -1,3 +1,4 @@
+import { algorithms } from '@banking/auth'
 import Type, { type Static, type TSchema } from 'typebox'
 import { defaultLimits } from '../admission/limits.ts'
 import { idTokenAlgorithms, providerDefaults } from '../provider/oidc.ts'
@@ -25,6 +26,8 @@ export const defaults = {
   events: undefined,
   web: undefined,
 } as const
+/** RFC 9068 §4: every issuer can sign with RS256. */
+export const internalDefaults = { algorithms: ['ES256', 'RS256'], tokenType: 'at+jwt', tokenLifetime: hour } as const
 export const brandDefaults = { accent: '#0b6159' } as const
 export const upstreamDefaults = {
   kind: 'api',
@@ -493,20 +496,65 @@ export const Options = group('Configuration of the edge.', {
     default: defaults.trustedProxies,
   }),
   internal: Type.Optional(
-    group('A listener for other services, which ends a person’s sessions everywhere. Not there by default.', {
-      host: text(undefined, { description: 'Address to listen on.', default: defaults.host }),
-      port: port({
-        description: 'Its port.',
-        protects: 'Keep browsers away from it. Callers need a token of the issuer for the audience bff-service.',
-        example: 3001,
-      }),
-      jwksUrl: Type.Optional(
-        text('issuer', {
-          description: 'Where the issuer’s keys are, when not where Keycloak has them.',
-          example: 'https://id.bank.example/jwks',
+    group(
+      'A listener for other services, which ends a person’s sessions everywhere. Not there by default. Callers bring an access token that they got for themselves (client credentials), a JWT of `provider.issuer`.',
+      {
+        host: text(undefined, { description: 'Address to listen on.', default: defaults.host }),
+        port: port({
+          description: 'Its port.',
+          protects: 'Keep browsers away from it.',
+          example: 3001,
         }),
-      ),
-    }),
+        audience: text(undefined, {
+          description: 'The `aud` of their tokens: this one and no other.',
+          protects:
+            'A token for another service opens nothing here. It is not `provider.clientId`, the audience of ID tokens.',
+          example: 'edge',
+        }),
+        callers: list(text(undefined, { description: 'A client id.', example: 'admin-service' }), {
+          minItems: 1,
+          description: 'Client ids of the services that may call.',
+          protects: 'No other client of the provider ends anybody’s session, nor does a person.',
+        }),
+        scope: text(undefined, {
+          description: 'The scope that their tokens need.',
+          protects: 'A token that a caller got for something else ends nothing.',
+          example: 'sessions',
+        }),
+        algorithms: list(choice(algorithms, { description: 'An algorithm.' }), {
+          minItems: 1,
+          description: 'Signature algorithms of their tokens. Which one a key is for, the key says.',
+          protects: 'Tokens without a signature, or signed with a secret, are never accepted.',
+          default: internalDefaults.algorithms,
+        }),
+        tokenType: choice(['at+jwt', 'JWT'], {
+          description:
+            'The `typ` of their tokens: RFC 9068’s; `JWT` also takes none, and tokens without `jti`, for providers that do not follow it.',
+          protects: 'No other token of the issuer, an ID token for one, is taken for an access token.',
+          default: internalDefaults.tokenType,
+        }),
+        clientClaim: Type.Optional(
+          text(undefined, {
+            description:
+              'The claim that names the client. Without it `client_id` (RFC 9068) or `azp`, which agree where both are there.',
+            example: 'azp',
+          }),
+        ),
+        tokenLifetime: duration({
+          description: 'The longest time between `iat` and `exp` of their tokens; 401 beyond.',
+          protects: 'A token that leaks is of use for no longer.',
+          from: minute,
+          to: 7 * 24 * hour,
+          default: internalDefaults.tokenLifetime,
+        }),
+        jwksUrl: Type.Optional(
+          text('issuer', {
+            description: 'Where the issuer’s keys are, when not where its metadata says.',
+            example: 'https://id.bank.example/jwks',
+          }),
+        ),
+      },
+    ),
   ),
   events: Type.Optional(
     group('Audit events of logins, refusals and logouts. Not sent by default.', {

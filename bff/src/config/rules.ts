@@ -18,6 +18,25 @@ export function checkTogether({ value, refuse, isRefused }: Reading<Options>): v
   checkClient(options.provider ?? {}, refuse, isRefused)
   checkRedis(options.redis ?? {}, refuse, isRefused)
   checkPorts(options, refuse)
+  const { internal, provider } = options
+  if (internal?.audience !== undefined && internal.audience === provider?.clientId)
+    refuse(
+      ['internal', 'audience'],
+      new Complaint(
+        'is provider.clientId too',
+        'The ID tokens of people are for that audience',
+        'Have the provider give the callers tokens for an audience of its own',
+      ),
+    )
+  if (provider?.clientId !== undefined && internal?.callers?.includes(provider.clientId))
+    refuse(
+      ['internal', 'callers'],
+      new Complaint(
+        'names provider.clientId',
+        'Tokens of people are of that client',
+        'Name the clients of services alone',
+      ),
+    )
   const { idle = 0, absolute = Number.POSITIVE_INFINITY } = options.session ?? {}
   if (idle > absolute)
     refuse(

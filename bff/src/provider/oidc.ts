@@ -28,6 +28,8 @@ export type ExchangeTarget = { audience: string; scope?: string }
 export type Provider = {
   /** Rejects while the provider cannot be reached or is not who it should be. */
   check(): Promise<void>
+  /** Where the provider's keys are, as its metadata says. */
+  jwksUri(): Promise<string>
   /** Makes an authorization request, pushed (RFC 9126) where that is configured. @returns the address to send the browser to */
   begin(login: { state: string; nonce: string; codeVerifier: string; loginAgain?: boolean }): Promise<string>
   /** Redeems an authorization response, after its `iss` and `state`, and checks the ID token in full. */
@@ -181,6 +183,8 @@ export function createProvider(options: ProviderOptions): Provider {
 
   return {
     check: () => asking(async () => undefined),
+
+    jwksUri: () => asking(async config => config.serverMetadata().jwks_uri as string),
 
     begin: ({ state, nonce, codeVerifier, loginAgain }) =>
       asking(async config => {

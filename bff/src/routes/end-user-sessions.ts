@@ -12,13 +12,19 @@ const Ended = Type.Object({ ended: Type.Integer({ description: 'how many session
  */
 export default async function endUserSessions(
   app: Server,
-  options: { sessions: Sessions; events: Events },
+  options: {
+    /** Client ids of the services that may, and the scope that their tokens need. */
+    callers: readonly string[]
+    scope: string
+    sessions: Sessions
+    events: Events
+  },
 ): Promise<void> {
-  const { sessions, events } = options
+  const { callers, scope, sessions, events } = options
   app.delete(
     '/internal/users/:sub/sessions',
     {
-      config: { access: { services: ['admin-service'], scope: 'bff-api' } },
+      config: { access: { services: callers, scope } },
       schema: {
         operationId: 'endSessionsOfUser',
         summary: 'Ends all sessions of a person, everywhere',

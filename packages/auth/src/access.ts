@@ -26,7 +26,8 @@ export type RouteAccess = { method: string; path: string; access: Access }
 
 const stated = new WeakMap<object, RouteAccess[]>()
 const members = new Set(['roles', 'services', 'scope', 'owner', 'purpose'])
-const clientId = /^[a-z0-9-]+$/
+/** RFC 6749 §A.1, and no space: it stands in lists. */
+const clientId = /^[\x21-\x7e]{1,255}$/
 const scopeToken = /^[\x21\x23-\x5b\x5d-\x7e]+$/
 
 /** From here on the app takes no route without a well-formed `config.access`, and its document says what each asks. */

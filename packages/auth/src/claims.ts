@@ -19,6 +19,9 @@ export type Principal = {
   expiresAt: number
 }
 
+/** `at+jwt` is RFC 9068's; `JWT` is what others write, or leave out. */
+export type TokenType = 'at+jwt' | 'JWT'
+
 /** What this service takes. */
 export type Rules = {
   issuer: string
@@ -26,6 +29,11 @@ export type Rules = {
   algorithms: ReadonlySet<string>
   /** Clients that may hold a person's token for this service. */
   clients: ReadonlySet<string>
+  tokenType: TokenType
+  /** The claim that names the client, when it is neither `azp` nor `client_id`, or only one of them counts. */
+  clientClaim: string | undefined
+  /** Whether the claim `typ` must be there; when it is there it is always `Bearer`. */
+  kindClaim: boolean
   /** Seconds between `iat` and `exp` beyond which a token is refused, however valid. */
   maxLifetime: number
 }
@@ -41,12 +49,16 @@ const refusedParameters = ['crit', 'b64', 'zip', 'enc', 'jku', 'jwk', 'x5u', 'x5
 /** Claims of other tokens of the same issuer, signed by the same key: ID, logout, and sender-constrained access tokens. */
 const refusedClaims = ['nonce', 'at_hash', 'c_hash', 's_hash', 'events', 'cnf']
 
+/** RFC 7515 §4.1.9: the prefix may be left out, and no case counts. */
+const mediaType = (typ: string): string => typ.toLowerCase().replace(/^application\//, '')
+
 /** @throws Problem `token_invalid` unless the header is that of an access token (RFC 9068 §4) we can have a key for. */
 export function checkHeader(header: Readonly<Record<string, unknown>>, rules: Rules): { kid: string; alg: string } {
   const { alg, kid, typ } = header
   if (typeof alg !== 'string' || !rules.algorithms.has(alg)) throw invalid('algorithm')
   if (typeof kid !== 'string' || !keyId.test(kid)) throw invalid('key id')
-  if (typeof typ !== 'string' || typ.toLowerCase().replace(/^application\//, '') !== 'at+jwt') throw invalid('type')
+  const written = typ === undefined && rules.tokenType === 'JWT' ? 'JWT' : typ
+  if (typeof written !== 'string' || mediaType(written) !== mediaType(rules.tokenType)) throw invalid('type')
   if (refusedParameters.some(name => Object.hasOwn(header, name))) throw invalid('header parameter')
   return { kid, alg }
 }
@@ -61,12 +73,13 @@ export function readPrincipal(claims: Readonly<Record<string, unknown>>, rules: 
   if (claims.iss !== rules.issuer) throw invalid('issuer')
   const audience = Array.isArray(claims.aud) && claims.aud.length === 1 ? claims.aud[0] : claims.aud
   if (audience !== rules.audience) throw invalid('audience')
-  if (claims.typ !== 'Bearer') throw invalid('token kind')
+  if (claims.typ !== 'Bearer' && (rules.kindClaim || claims.typ !== undefined)) throw invalid('token kind')
   if (refusedClaims.some(name => Object.hasOwn(claims, name))) throw invalid('token kind')
   const expiresAt = checkTimes(claims, rules, now)
-  text(claims.jti, 'token id')
+  // RFC 9068 §2.2 wants it; who does not follow that may leave it out.
+  if (rules.tokenType === 'at+jwt' || claims.jti !== undefined) text(claims.jti, 'token id')
   const sub = text(claims.sub, 'subject')
-  const client = readClient(claims)
+  const client = readClient(claims, rules.clientClaim)
   const sid = claims.sid === undefined ? undefined : text(claims.sid, 'session')
   if (sid !== undefined && !rules.clients.has(client)) throw invalid('client')
   return Object.freeze({
@@ -93,7 +106,8 @@ function checkTimes(claims: Readonly<Record<string, unknown>>, rules: Rules, now
 }
 
 /** `azp` is Keycloak's, `client_id` RFC 9068's; where both are present they must agree. */
-function readClient(claims: Readonly<Record<string, unknown>>): string {
+function readClient(claims: Readonly<Record<string, unknown>>, claim: string | undefined): string {
+  if (claim !== undefined) return text(Object.hasOwn(claims, claim) ? claims[claim] : undefined, 'client')
   const client = text(claims.azp === undefined ? claims.client_id : claims.azp, 'client')
   if (claims.client_id !== undefined && claims.client_id !== client) throw invalid('client')
   return client

@@ -6,12 +6,12 @@ import fp from 'fastify-plugin'
 import { type Access, authorize, requireAccess } from './access.ts'
 import { bearerToken, invalid } from './bearer.ts'
 import { createTokenCache } from './cache.ts'
-import { checkHeader, type Principal, type Rules, readPrincipal } from './claims.ts'
+import { checkHeader, type Principal, type Rules, readPrincipal, type TokenType } from './claims.ts'
 import { decodeToken } from './jws.ts'
 import { createKeys, type Fetch } from './keys.ts'
 
 export { type Access, type RouteAccess, routeAccess } from './access.ts'
-export type { Principal } from './claims.ts'
+export type { Principal, TokenType } from './claims.ts'
 export type { Fetch } from './keys.ts'
 
 declare module 'fastify' {
@@ -28,7 +28,9 @@ declare module '@fastify/jwt' {
   }
 }
 
-export type Algorithm = 'ES256' | 'ES384' | 'EdDSA' | 'PS256' | 'RS256'
+/** Signature algorithms that an access token may have: none that a shared secret could sign. */
+export const algorithms = ['ES256', 'ES384', 'EdDSA', 'PS256', 'RS256'] as const
+export type Algorithm = (typeof algorithms)[number]
 
 export type AuthOptions = {
   /** The `iss` of tokens, compared as it stands. */
@@ -40,8 +42,16 @@ export type AuthOptions = {
   /** Clients that may hold a person's token for this service: the BFF, and services that call on a person's behalf. */
   clients?: readonly string[]
   algorithms?: readonly Algorithm[]
-  /** Where the keys are; by default where Keycloak has them. Never taken from a token or from discovery. */
-  jwksUrl?: string
+  /** The `typ` of tokens: RFC 9068's by default, or `JWT` (or none) of a provider that does not follow it. */
+  tokenType?: TokenType
+  /** The claim that names the client; by default `azp` or `client_id`, which must agree. */
+  clientClaim?: string
+  /** Whether claims say `typ: Bearer`, as Keycloak's do. True by default; else one that is there must still say so. */
+  kindClaim?: boolean
+  /** Seconds between `iat` and `exp` beyond which a token is refused; an hour by default. */
+  maxLifetime?: number
+  /** Where the keys are, or who knows it; by default where Keycloak has them. Never taken from a token. */
+  jwksUrl?: string | (() => Promise<string>)
   /** Epoch ms. */
   now?: () => number
   fetch?: Fetch
@@ -63,13 +73,16 @@ const cacheTime = 60_000
  */
 export default fp<AuthOptions>(
   async (app: FastifyInstance, options: AuthOptions) => {
-    const { issuer, logger, metrics, algorithms = ['ES256'], now = Date.now } = options
+    const { issuer, logger, metrics, algorithms = ['ES256'], tokenType = 'at+jwt', now = Date.now } = options
     const rules: Rules = {
       issuer,
       audience: options.audience,
       algorithms: new Set(algorithms),
       clients: new Set(options.clients ?? [webClient]),
-      maxLifetime: 3600,
+      tokenType,
+      clientClaim: options.clientClaim,
+      kindClaim: options.kindClaim ?? true,
+      maxLifetime: options.maxLifetime ?? 3600,
     }
     const url = options.jwksUrl ?? `${issuer}/protocol/openid-connect/certs`
     const keys = createKeys({ issuer, url, algorithms, logger, metrics, now, fetch: options.fetch })
@@ -93,8 +106,8 @@ export default fp<AuthOptions>(
         algorithms: [...algorithms],
         allowedIss: issuer,
         allowedAud: options.audience,
-        checkTyp: 'at+jwt',
-        requiredClaims: ['iss', 'aud', 'sub', 'exp', 'iat', 'jti'],
+        ...(tokenType === 'at+jwt' ? { checkTyp: tokenType } : {}),
+        requiredClaims: ['iss', 'aud', 'sub', 'exp', 'iat'],
         // Times are checked with our clock and strict types (claims.ts): here a large `nbf` is a RangeError.
         ignoreExpiration: true,
         ignoreNotBefore: true,

@@ -13,7 +13,8 @@ export type Fetch = (
 
 export type KeyOptions = {
   issuer: string
-  url: string
+  /** Where they are, or who knows it. */
+  url: string | (() => Promise<string>)
   algorithms: readonly string[]
   logger: Logger
   metrics: Metrics
@@ -90,7 +91,8 @@ export function createKeys(options: KeyOptions): Keys {
     attemptedAt = now()
     try {
       const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(timeout)])
-      adopt(usableKeys(await download(fetchKeys, options.url, signal), options.algorithms))
+      const url = typeof options.url === 'string' ? options.url : await options.url()
+      adopt(usableKeys(await download(fetchKeys, url, signal), options.algorithms))
       failures = 0
       fetches.inc({ outcome: 'ok' })
     } catch (err) {
