@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { problem } from '@banking/contracts'
 import type { Logger, Metrics } from '@banking/telemetry'
 import { RESP_TYPES } from 'redis'
@@ -6,17 +7,27 @@ import { type SentinelConfig, type Sentinels, watchSentinels } from './redis/sen
 import { type Tracking, type TrackingListener, trackKeys } from './redis/tracking.ts'
 
 /** Which Redis: one server by its URL, or the master that Sentinel names. */
-export type RedisConfig =
+export type RedisConfig = (
   | { url: string }
   | { sentinel: SentinelConfig; username?: string; password?: string; tls?: boolean; database?: number }
+) & {
+  /** Before each key, so that others may use the same server. */
+  prefix?: string
+}
 
 /** What Redis answers, with binary-safe strings. */
 type Reply = Buffer | number | null | Reply[]
 
-/** Redis as the edge uses it: an answer within the time limit, or `sessions_unavailable`. */
+/**
+ * Redis as the edge uses it: an answer within the time limit, or `sessions_unavailable`. Keys are named without the
+ * prefix that is configured.
+ */
 export type Redis = {
-  run(command: string, ...args: (string | Buffer)[]): Promise<Reply>
-  /** Runs a Lua script: atomic, and its keys must share one hash tag. */
+  /** Runs a command of one key, or of none. */
+  run(command: string, key?: string, ...args: (string | Buffer)[]): Promise<Reply>
+  /** Deletes any number of keys by one command. */
+  remove(keys: readonly string[]): Promise<void>
+  /** Runs a Lua script, sent as a whole only to a server that does not have it: atomic, and its keys must share one hash tag. */
   script(text: string, keys: readonly string[], args: readonly (string | Buffer)[]): Promise<Reply>
   /**
    * Makes what was written so far likely to outlive a failover: waits up to 100 ms until a replica has it. Without
@@ -24,12 +35,12 @@ export type Redis = {
    */
   settle(): Promise<void>
   /**
-   * Tells every change of a key that begins with `prefix`, by Redis itself.
+   * Tells every change of a key that begins with `space`, by Redis itself.
    *
    * @returns whether what the listener remembers may be used now: every change up to 600 ms ago has been told, by the
    * server that commands go to
    */
-  track(prefix: string, listener: TrackingListener): () => boolean
+  track(space: string, listener: TrackingListener): () => boolean
   check(): Promise<void>
   close(): Promise<void>
 }
@@ -48,7 +59,7 @@ const notTheMaster = /^(?:READONLY|LOADING|MASTERDOWN)\b/
  * fails at once, and an error is never taken for an answer.
  */
 export function connectRedis(options: RedisConfig & { logger: Logger; metrics: Metrics }): Redis {
-  const { logger, metrics } = options
+  const { logger, metrics, prefix = '' } = options
   const seconds = metrics.histogram('redis_command_duration_seconds', 'Time until Redis answered.', ['command'])
   const failures = metrics.counter('redis_failures_total', 'Commands without an answer.', ['command'])
   const settles = metrics.counter('redis_settles_total', 'Waits for a replica by outcome.', ['outcome'])
@@ -137,7 +148,19 @@ export function connectRedis(options: RedisConfig & { logger: Logger; metrics: M
       clearTimeout(timer)
     }
   }
-  const run: Redis['run'] = (command, ...args) => timed(command, client => client.sendCommand([command, ...args]))
+  const run: Redis['run'] = (command, key, ...args) =>
+    timed(command, client => client.sendCommand(key === undefined ? [command] : [command, prefix + key, ...args]))
+
+  const hashes = new Map<string, string>()
+  /** The name by which a server knows a script. */
+  const hashOf = (script: string): string => {
+    let hash = hashes.get(script)
+    if (hash === undefined) {
+      hash = createHash('sha1').update(script).digest('hex')
+      hashes.set(script, hash)
+    }
+    return hash
+  }
 
   /** WAIT counts what its own connection has written; the master's order makes that cover everything before. */
   const wait = async (): Promise<void> => {
@@ -146,7 +169,7 @@ export function connectRedis(options: RedisConfig & { logger: Logger; metrics: M
       const client = settling?.client
       if (client === undefined) throw new Error('no connection to redis')
       if (settling?.server !== commands.server) throw new Error('commands go to another server')
-      const marked = client.sendCommand(['SET', 'settle', '1', 'PX', '60000'])
+      const marked = client.sendCommand(['SET', `${prefix}settle`, '1', 'PX', '60000'])
       const waited = client.sendCommand(['WAIT', '1', String(settleTimeout)])
       const [, replicas] = await within(settleTimeout + commandTimeout, Promise.all([marked, waited]))
       outcome = Number(replicas) > 0 ? 'replicated' : 'alone'
@@ -161,7 +184,18 @@ export function connectRedis(options: RedisConfig & { logger: Logger; metrics: M
 
   return {
     run,
-    script: (text, keys, args) => run('EVAL', text, String(keys.length), ...keys, ...args),
+    async remove(keys) {
+      if (keys.length > 0) await timed('DEL', client => client.sendCommand(['DEL', ...keys.map(key => prefix + key)]))
+    },
+    script: (text, keys, args) =>
+      timed('EVALSHA', client => {
+        const rest = [String(keys.length), ...keys.map(key => prefix + key), ...args]
+        return client.sendCommand(['EVALSHA', hashOf(text), ...rest]).catch(error => {
+          // A server that has just started or become the master: whoever asks first brings it along.
+          if (!(error as Error).message.startsWith('NOSCRIPT')) throw error
+          return client.sendCommand(['EVAL', text, ...rest])
+        })
+      }),
     async settle() {
       if (settling === undefined) return
       // Who comes while one waits has written after its mark; all of them share the next one.
@@ -172,11 +206,11 @@ export function connectRedis(options: RedisConfig & { logger: Logger; metrics: M
       })
       return next
     },
-    track(prefix, listener) {
+    track(space, listener) {
       const tracking = trackKeys({
         find,
-        prefix,
-        listener,
+        prefix: prefix + space,
+        listener: { ...listener, invalidated: key => listener.invalidated(key.slice(prefix.length)) },
         commandsAt: () => commands.server,
         onLost(err, isFirst) {
           if (isFirst) losses.inc()

@@ -82,7 +82,7 @@ t.test('reads the smallest file, with safe defaults for all else', async t => {
     },
     session: { idle: 900_000, absolute: 28_800_000, perUser: 10 },
     cookie: { name: '__Host-session', sameSite: 'strict' },
-    redis: { url: 'redis://127.0.0.1:6379' },
+    redis: { url: 'redis://127.0.0.1:6379', prefix: '' },
     upstreams: [
       {
         name: 'api',
@@ -183,8 +183,15 @@ const wrong: [name: string, change: (file: string) => string, said: string][] = 
   [
     'an option that nothing is like',
     file => file.replace('  url: redis', '  frobnicate: 1\n  url: redis'),
-    'edge.yaml:7:3 redis.frobnicate is not an option. What is not known has no effect. Here can be: url, sentinel, username, passwordFile, tls, database.',
+    'edge.yaml:7:3 redis.frobnicate is not an option. What is not known has no effect. Here can be: url, sentinel, username, passwordFile, tls, database, prefix.',
   ],
+  ...['staff', 'st{a}ff:', 'staff :', ':', 'a::', `${'a'.repeat(64)}:`].map(
+    (prefix): [string, (file: string) => string, string] => [
+      `the prefix ${prefix}`,
+      file => file.replace('  url: redis', `  prefix: '${prefix}'\n  url: redis`),
+      'edge.yaml:7:11 redis.prefix is not a prefix of keys. A brace would change where keys lie, and without a colon at its end one prefix could be the beginning of another. Write letters, digits, - . _ and : at its end, 64 at most, for example staff:.',
+    ],
+  ),
   [
     'a secret in the file',
     file => file.replace('  secretFile: secret', '  secretFile: secret\n  clientSecret: hunter2'),
@@ -679,6 +686,7 @@ t.test('takes JSON and plain HTTP on loopback, as development has it', async t =
     t.same(config.redis, {
       sentinel: { name: 'edge', nodes: ['r1:26379', '[::1]:26379'] },
       password: 'a secret of the client',
+      prefix: '',
     })
   }
 })

@@ -356,6 +356,35 @@ t.test('lets several tabs log in at once and forgets the oldest beyond five', as
   t.equal((await person.comeBack(callbacks[1] as string)).headers.location, '/accounts/1')
 })
 
+t.test('a crowd of login cookies that nobody gave out costs one command, and is taken away', async t => {
+  const { app, redis } = await edge(t)
+  const tags = Array.from({ length: 120 }, (_, n) => `${String(n).padStart(9, '0')}AAAAAAAA0`)
+  for (const value of ['x', 'A'.repeat(43)]) {
+    const cookie = tags.map(tag => `__Host-login-${tag}=${value}`).join('; ')
+    const commands: string[][] = []
+    const { run, remove } = redis
+    redis.run = (command, ...args) => {
+      commands.push([command])
+      return run(command, ...args)
+    }
+    redis.remove = keys => {
+      commands.push(['DEL', ...keys])
+      return remove(keys)
+    }
+    const response = await app.inject({ url: '/oauth2/start', headers: { cookie } })
+    Object.assign(redis, { run, remove })
+    t.equal(response.statusCode, 302)
+    t.same(
+      commands.map(([command]) => command),
+      ['SET', 'DEL'],
+      'one is saved, the others go together',
+    )
+    t.ok((commands[1] as string[]).length <= 6, 'as many as a browser may hold, whatever came')
+    const gone = response.headers['set-cookie'] as string[]
+    t.equal(gone.filter(line => line.includes('Max-Age=0')).length, 116)
+  }
+})
+
 t.test('leaves cookies alone that only begin like its own', async t => {
   const { app } = await edge(t)
   for (const tag of ['', ' b', 'a\tb', '\xff', '<x>', '%0d%0aX: y']) {

@@ -34,6 +34,47 @@ t.test('a change by the connection that commands go through is told, too', async
   t.same(await next('key s:{own}'), [])
 })
 
+t.test('puts its prefix before each key, and tells changes below it alone, without it', async t => {
+  const server = await redisServer(t)
+  const { redis, next } = await tracked(t, { ...server, prefix: 'staff:' })
+  await answers(redis)
+  await redis.run('SET', 's:{1}', 'one')
+  t.same(await next('key s:{1}'), [])
+  await server.ask('SET', 's:{2}', 'another edge’s')
+  await server.ask('SET', 'public:s:{3}', 'another edge’s')
+  const bump = "return redis.call('INCR', KEYS[1])"
+  t.equal(await redis.script(bump, ['s:{4}'], []), 1)
+  t.same(await next('key s:{4}'), [], 'and of nothing else')
+  t.same((await server.ask('KEYS', 'staff:*')) as string[], ['staff:s:{1}', 'staff:s:{4}'])
+  await redis.remove(['s:{1}', 's:{4}', 's:{2}'])
+  t.same(((await server.ask('KEYS', '*')) as string[]).sort(), ['public:s:{3}', 's:{2}'])
+  t.same(await next('key s:{4}'), ['key s:{1}'], 'of three that were named the two of its own')
+})
+
+t.test('sends a script as a whole once to each server, and by its hash from then on', async t => {
+  const server = await redisServer(t)
+  const { redis } = await tracked(t, server)
+  await answers(redis)
+  const script = "return {KEYS[1], ARGV[1], redis.call('INCR', KEYS[1])}"
+  const count = async (command: string) =>
+    Number(
+      new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(String(await server.ask('INFO', 'commandstats')))?.[1] ?? 0,
+    )
+  const run = async () => ((await redis.script(script, ['n:{1}'], ['\0\xff'])) as Buffer[]).map(String)
+  for (let n = 1; n <= 5; n++) t.same(await run(), ['n:{1}', '\0\xff', String(n)])
+  t.equal(await count('eval'), 1)
+  t.equal(await count('evalsha'), 5)
+  // As a server that was started again, or a replica that became the master, has none.
+  await server.ask('SCRIPT', 'FLUSH')
+  const answered = await Promise.all(Array.from({ length: 10 }, run))
+  t.same(
+    answered.map(([, , n]) => Number(n)).sort((a, b) => a - b),
+    [6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
+  )
+  t.same(await run(), ['n:{1}', '\0\xff', '16'])
+  await t.rejects(redis.script('return redis.call("NO")', ['n:{1}'], []), { code: 'sessions_unavailable' })
+})
+
 t.test('when everything is deleted at once, everything is forgotten', async t => {
   const server = await redisServer(t)
   const { next, isCurrent } = await tracked(t, server)

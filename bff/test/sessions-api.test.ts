@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { eventually } from '@banking/testkit'
-import t from 'tap'
+import { eventually, parts } from '@banking/testkit'
+import t, { type Test } from 'tap'
 import { defaults } from '../src/config/options.ts'
 import { deviceOf } from '../src/login/device.ts'
 import { type Browser, type Cookie, edge, origin } from './edge.ts'
@@ -314,4 +314,36 @@ t.test('a session in use is not pushed out by ones that nobody can use any more'
     }
   }
   t.match(await whoami(phones[0] as Browser), { code: 'login_required', reason: 'idle' })
+})
+
+/** Two edges on one Redis whose keys differ, e.g. in the middle of a change of keys, or of two applications. */
+async function sideBySide(t: Test, prefixes: readonly [string, string]) {
+  const redisUrl = parts(t, 'redis').redis
+  const first = await edge(t, { config: { redis: { url: redisUrl, prefix: prefixes[0] } } })
+  const second = await edge(t, {
+    config: { redis: { url: redisUrl, prefix: prefixes[1] } },
+    provider: first.provider,
+    clientKeyFile: first.keyFile,
+  })
+  return [first, second] as const
+}
+
+t.test('a session that was sealed by a key that is not at hand is neither listed nor forgotten', async t => {
+  const [first, second] = await sideBySide(t, ['', ''])
+  const [one, two] = [await logIn(first.browser()), await logIn(second.browser())]
+  for (let round = 0; round < 2; round++) {
+    t.equal((await list(one)).length, 1)
+    t.equal((await list(two)).length, 1)
+  }
+  t.equal(await second.sessions.endBy({ sub: alice.sub }), 2, 'the end of all is the end of those, too')
+  t.match(await whoami(one), { code: 'login_required', reason: 'revoked' })
+})
+
+t.test('two edges with a prefix each share a Redis and nothing else', async t => {
+  const [first, second] = await sideBySide(t, ['one:', 'two:'])
+  const [one, two] = [await logIn(first.browser()), await logIn(second.browser())]
+  t.equal(await second.sessions.endBy({ sub: alice.sub }), 1)
+  t.match(await whoami(two), { code: 'login_required', reason: 'revoked' })
+  t.match(await whoami(one), { sub: alice.sub })
+  t.equal((await list(one)).length, 1)
 })

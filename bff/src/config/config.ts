@@ -190,7 +190,7 @@ function secretOf({ refuse }: Reading<Options>, path: Path, file: string | undef
 }
 
 function redisConfig(
-  { url, sentinel, username, tls, database }: Options['redis'],
+  { url, sentinel, username, tls, database, prefix }: Options['redis'],
   password: string | undefined,
   sentinelPassword: string | undefined,
 ): RedisConfig {
@@ -202,12 +202,13 @@ function redisConfig(
       ...user,
       ...(tls === undefined ? {} : { tls }),
       ...(database === undefined ? {} : { database }),
+      prefix,
     }
   }
   const address = new URL(url as string)
   if (username !== undefined) address.username = encodeURIComponent(username)
   if (password !== undefined) address.password = encodeURIComponent(password)
-  return { url: address.href }
+  return { url: address.href, prefix }
 }
 
 function asUpstream({

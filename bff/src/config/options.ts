@@ -363,6 +363,12 @@ export const Options = group('Configuration of the edge.', {
     database: Type.Optional(
       integer({ description: 'Number of the database, with Sentinel.', minimum: 0, maximum: 10_000 }),
     ),
+    prefix: text('keyPrefix', {
+      description: 'Stands before each key, so that several edges, or other programs, share one Redis.',
+      protects: 'No edge sees or ends sessions of another.',
+      default: '',
+      example: 'staff:',
+    }),
   }),
   session: group('How long people stay logged in, and what seals their sessions.', {
     keyFile: text('secretFile', {

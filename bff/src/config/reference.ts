@@ -25,6 +25,7 @@ const kinds: Readonly<Record<string, string>> = {
   upstreamOrigin: 'origin',
   redisUrl: 'URL',
   hostAndPort: 'host:port',
+  keyPrefix: 'prefix',
   path: 'path',
   proxies: 'CIDR',
   colour: 'colour',

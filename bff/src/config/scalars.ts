@@ -14,6 +14,7 @@ export type Form =
   | 'upstreamOrigin'
   | 'redisUrl'
   | 'hostAndPort'
+  | 'keyPrefix'
   | 'path'
   | 'scope'
   | 'cookieName'
@@ -175,6 +176,15 @@ export const forms: Readonly<Record<Form, (text: string, bounds: Bounds, folder:
         'is not host:port',
         'Nothing can be reached there',
         'Write for example redis-1.internal:26379',
+      )
+    return text
+  },
+  keyPrefix: text => {
+    if (text !== '' && (text.length > 64 || !/^(?:[A-Za-z0-9._-]+:)+$/.test(text)))
+      throw new Complaint(
+        'is not a prefix of keys',
+        'A brace would change where keys lie, and without a colon at its end one prefix could be the beginning of another',
+        'Write letters, digits, - . _ and : at its end, 64 at most, for example staff:',
       )
     return text
   },

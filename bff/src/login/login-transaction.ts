@@ -33,8 +33,8 @@ export type LoginTransactions = {
   ): Promise<{ cookieName: string; cookieValue: string; state: string }>
   /** Takes the transaction of a cookie: it works once. What came too late, or again, says only where it led. */
   take(cookieValue: string): Promise<LoginTransaction | { over: true; returnTo: string } | undefined>
-  /** Forgets a transaction that was pushed out by newer ones. */
-  drop(cookieValue: string): Promise<void>
+  /** Forgets transactions, e.g. those that were pushed out by newer ones. */
+  drop(cookieValues: readonly string[]): Promise<void>
 }
 
 /** What lies in Redis. */
@@ -71,10 +71,7 @@ export function createLoginTransactions(redis: Redis, keys: SealingKeys, now: ()
       return transaction
     },
 
-    async drop(cookieValue) {
-      const identity = identityOf(cookieValue)
-      if (identity !== undefined) await redis.run('DEL', key(identity.id))
-    },
+    drop: cookieValues => redis.remove(cookieValues.flatMap(value => identityOf(value)?.id ?? []).map(key)),
   }
 }
 

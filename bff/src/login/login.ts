@@ -63,16 +63,17 @@ export function createLogin(options: {
         address = await provider.begin({ state, nonce, codeVerifier, ...(loginAgain ? { loginAgain } : {}) })
       } catch (error) {
         // Nobody has its cookie. While the provider is away, each try would leave one for half an hour.
-        if (opened !== undefined) await transactions.drop(opened.cookieValue).catch(() => undefined)
+        if (opened !== undefined) await transactions.drop([opened.cookieValue]).catch(() => undefined)
         throw error
       } finally {
         beginning--
       }
       events.record('login.started', loginOf(opened.state) as string, {})
-      for (const name of openedBefore(request).slice(0, -(openLogins - 1) || undefined)) {
-        reply.setCookie(name, '', { ...attributes, maxAge: 0 })
-        await transactions.drop(cookiesOf(request)[name] ?? '')
-      }
+      const cookies = cookiesOf(request)
+      const pushedOut = openedBefore(cookies).slice(0, 1 - openLogins)
+      for (const name of pushedOut) reply.setCookie(name, '', { ...attributes, maxAge: 0 })
+      // A browser of ours never holds more than it may: of a crowd that somebody made up, the rest pass away by themselves.
+      await transactions.drop(pushedOut.slice(-openLogins).map(name => cookies[name] as string))
       reply.setCookie(opened.cookieName, opened.cookieValue, { ...attributes, maxAge: remembered / 1000 })
       return address
     },
@@ -91,4 +92,5 @@ export function createLogin(options: {
 }
 
 /** Names of this browser's transaction cookies, the oldest first: the names begin with the time. */
-const openedBefore = (request: FastifyRequest): string[] => Object.keys(cookiesOf(request)).filter(isLoginCookie).sort()
+const openedBefore = (cookies: ReturnType<typeof cookiesOf>): string[] =>
+  Object.keys(cookies).filter(isLoginCookie).sort()

@@ -62,14 +62,16 @@ export function createRegister(options: {
 }): Register {
   const { store, keys, perUser, logger, now, onEnd } = options
 
-  const read = async (id: string): Promise<(Summary & { lastSeenAt: number }) | undefined> => {
+  /** `sealed`: it is there, and nothing can be said of it: another edge's, or of a key that only other replicas have yet. */
+  const read = async (id: string): Promise<(Summary & { lastSeenAt: number }) | 'gone' | 'sealed'> => {
     const found = await store.summary(id)
-    const plain = found && unseal(found.summary, noSecret, keys, ['summary', id])
-    if (found === undefined || plain === undefined) return undefined
+    if (found === undefined) return 'gone'
+    const plain = unseal(found.summary, noSecret, keys, ['summary', id])
+    if (plain === undefined) return 'sealed'
     return { ...(JSON.parse(plain) as Summary), lastSeenAt: found.lastSeenAt ?? 0 }
   }
 
-  /** The sessions of a group that still are there; the others are forgotten on the way. */
+  /** The sessions of a group that still are there and can be read; those that are gone are forgotten on the way. */
   const present = async (
     group: Group,
     ids: readonly string[],
@@ -77,17 +79,20 @@ export function createRegister(options: {
     const summaries = await Promise.all(ids.map(read))
     await store.strike(
       group,
-      ids.filter((_, at) => summaries[at] === undefined),
+      ids.filter((_, at) => summaries[at] === 'gone'),
     )
     return ids.flatMap((id, at) => {
       const summary = summaries[at]
-      return summary === undefined ? [] : [[id, summary]]
+      return typeof summary === 'object' ? [[id, summary]] : []
     })
   }
 
   const endRecord: Register['endRecord'] = async (id, reason, fence) => {
     // Asked first and not waited for: whose it was is gone with the record, and who cannot say holds up no end.
-    const owner = read(id).catch(() => undefined)
+    const owner = read(id).then(
+      summary => (typeof summary === 'object' ? summary : undefined),
+      () => undefined,
+    )
     const existed = await store.end(id, reason, fence)
     // Who is fenced off knows nothing of what is there now.
     if (fence !== undefined && !existed) return false
@@ -170,7 +175,7 @@ export function createRegister(options: {
 
     async endOne(sub, id) {
       const summary = await read(id)
-      if (summary?.sub !== sub) return false
+      if (typeof summary !== 'object' || summary.sub !== sub) return false
       if (summary.sid !== undefined) return (await endAll({ sid: summary.sid }, 'revoked')) > 0
       const existed = await endRecord(id, 'revoked')
       await store.settle()
