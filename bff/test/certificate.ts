@@ -1,7 +1,11 @@
 import { generateKeyPairSync, sign } from 'node:crypto'
 
-/** A certificate for `localhost` that nobody but its own key vouches for (RFC 5280). */
-export function selfSigned(): { key: string; cert: string } {
+/**
+ * A certificate that nobody but its own key vouches for (RFC 5280).
+ *
+ * @param until two digits each of year, month and day
+ */
+export function selfSigned(host = 'localhost', until = '450101'): { key: string; cert: string } {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const der = (tag: number, ...parts: Uint8Array[]): Buffer => {
     const content = Buffer.concat(parts)
@@ -9,14 +13,14 @@ export function selfSigned(): { key: string; cert: string } {
     return Buffer.concat([Buffer.of(tag, ...length), content])
   }
   const algorithm = der(0x30, Buffer.from('06082a8648ce3d040302', 'hex'))
-  const name = der(0x30, der(0x31, der(0x30, Buffer.from('0603550403', 'hex'), der(0x0c, Buffer.from('localhost')))))
+  const name = der(0x30, der(0x31, der(0x30, Buffer.from('0603550403', 'hex'), der(0x0c, Buffer.from(host)))))
   const time = (text: string) => der(0x17, Buffer.from(text))
   const body = der(
     0x30,
     der(0x02, Buffer.of(1)),
     algorithm,
     name,
-    der(0x30, time('250101000000Z'), time('450101000000Z')),
+    der(0x30, time('240101000000Z'), time(`${until}000000Z`)),
     name,
     publicKey.export({ type: 'spki', format: 'der' }),
   )

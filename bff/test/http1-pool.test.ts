@@ -1,13 +1,15 @@
 import { once } from 'node:events'
-import type { Socket } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import { mock } from 'node:test'
+import { createServer as createTlsServer, getCACertificates, setDefaultCACertificates, type TLSSocket } from 'node:tls'
 import { eventually } from '@banking/testkit'
 import t, { type Test } from 'tap'
 import { Pool } from 'undici'
 import type { HttpClient, SentRequest } from '../src/proxy/http-client.ts'
 import { Http1Answer } from '../src/proxy/http1-answer.ts'
 import { createHttp1Pool } from '../src/proxy/http1-pool.ts'
+import { selfSigned } from './certificate.ts'
 import { bad, good, speaking } from './raw-upstream.ts'
 
 const limits = {
@@ -441,4 +443,53 @@ t.test('ends everything when destroyed', async t => {
   await mine.destroy()
   for (const each of asked) t.match((await each).error, { code: 'destroyed' })
   await t.rejects(ask(mine), { code: 'destroyed' })
+})
+
+t.test('speaks TLS to whom a certificate that is vouched for names, today, and to nobody else', async t => {
+  const known = selfSigned()
+  const expired = selfSigned('localhost', '250101')
+  const another = selfSigned('other.example')
+  const before = getCACertificates('default')
+  setDefaultCACertificates([...before, known.cert, expired.cert, another.cert])
+  t.teardown(() => setDefaultCACertificates(before))
+  for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const)
+    for (const [name, certificate, code] of [
+      ['good', known, undefined],
+      ['expired', expired, 'CERT_HAS_EXPIRED'],
+      ['of another name', another, 'ERR_TLS_CERT_ALTNAME_INVALID'],
+      ['of an unknown authority', selfSigned(), 'DEPTH_ZERO_SELF_SIGNED_CERT'],
+    ] as const) {
+      const sockets: TLSSocket[] = []
+      let asked = 0
+      const server = createTlsServer({ ...certificate, maxVersion }, socket => {
+        sockets.push(socket)
+        socket.on('error', () => undefined)
+        socket.on('data', () => {
+          asked++
+          socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${asked < 3 ? 5 : 70_000}\r\n\r\n`)
+          socket.write(asked < 3 ? 'hello' : Buffer.alloc(70_000, 'x'))
+        })
+      }).listen(0, '127.0.0.1')
+      await once(server, 'listening')
+      t.teardown(() => {
+        for (const socket of sockets) socket.destroy()
+        server.close()
+      })
+      const { port } = server.address() as AddressInfo
+      const mine = pool(t, `https://localhost:${port}`, { connections: 1 })
+      const first = await ask(mine)
+      t.equal((first.error as NodeJS.ErrnoException | undefined)?.code, code, `${maxVersion}, ${name}`)
+      if (code !== undefined) {
+        t.equal(asked, 0, 'nothing was asked of it')
+        continue
+      }
+      t.equal(first.body, 'hello')
+      t.equal(sockets[0]?.servername, 'localhost', 'its name was said')
+      sockets[0]?.end()
+      await once(sockets[0] as TLSSocket, 'close')
+      t.equal((await ask(mine)).body, 'hello')
+      t.equal((await ask(mine)).body.length, 70_000)
+      t.equal(sockets.length, 2)
+      t.equal(sockets[1]?.isSessionReused(), true, 'the session is resumed')
+    }
 })

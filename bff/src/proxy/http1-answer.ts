@@ -4,7 +4,9 @@ const fieldName = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const statusLine = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: .*)?$/
 /** Control characters, and line ends that are not CR LF: what one parser ends a line at, another reads on over. */
 const forbidden = /[^\t\r\n\x20-\x7e\x80-\xff]|\r(?!\n)|(?<!\r)\n/
-const chunkLine = /^([0-9A-Fa-f]{1,8})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/
+/** RFC 9112 §7.1.1, without the white space that only some take. */
+const chunkLine =
+  /^([0-9A-Fa-f]{1,8})(?:;[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:=(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+|"[\t\x20\x21\x23-\x5b\x5d-\x7e]*"))?)*$/
 const protocol = 'HTTP/1.'
 const headEnd = Buffer.from('\r\n\r\n')
 const lineEnd = Buffer.from('\r\n')
