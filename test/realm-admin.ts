@@ -1,5 +1,7 @@
+import { randomUUID } from 'node:crypto'
 import { webClient } from '@banking/contracts'
 import type { Bank } from '@banking/devstack'
+import type { Test } from 'tap'
 
 /** One line of Keycloak's own record. */
 type RealmEvent = {
@@ -23,6 +25,12 @@ export type RealmAdmin = {
   setRotation(rotate: boolean): Promise<void>
   /** The record of one person's session at the provider, or of all that this person did, oldest first. */
   events(who: { username: string; sessionId?: string }, ...types: string[]): Promise<RealmEvent[]>
+  /**
+   * Makes a client for another edge, like the bank's own but for its addresses; it is gone at teardown.
+   *
+   * @returns its id, for `clientId`
+   */
+  addEdge(t: Test, publicOrigin: string): Promise<string>
   /** Ends all sessions of a person; the provider tells every client that wants to hear of it. */
   logOut(username: string): Promise<void>
 }
@@ -70,6 +78,28 @@ export function realmAdmin({ status }: Bank): RealmAdmin {
       return events
         .filter(({ sessionId }) => who.sessionId === undefined || sessionId === who.sessionId)
         .sort((a, b) => a.time - b.time)
+    },
+    async addEdge(t, publicOrigin) {
+      const [own] = await call<Client[]>('GET', `/clients?clientId=${webClient}`)
+      if (own === undefined) throw new Error(`there is no ${webClient} in the realm`)
+      const id = randomUUID()
+      const clientId = `edge-${id}`
+      await call('POST', '/clients', {
+        ...own,
+        id,
+        clientId,
+        rootUrl: publicOrigin,
+        redirectUris: [`${publicOrigin}/oauth2/callback`],
+        protocolMappers: [],
+        attributes: {
+          ...own.attributes,
+          'jwks.url': `${publicOrigin}/oauth2/jwks`,
+          'post.logout.redirect.uris': `${publicOrigin}/oauth2/signed_out`,
+          'backchannel.logout.url': `${publicOrigin}/oauth2/backchannel_logout`,
+        },
+      })
+      t.teardown(() => call('DELETE', `/clients/${id}`))
+      return clientId
     },
     async logOut(name) {
       await call('POST', `/users/${await userId(name)}/logout`)

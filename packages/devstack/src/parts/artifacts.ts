@@ -18,7 +18,11 @@ function cacheFolder(environment: Site['environment']): string {
  * leaves nothing that looks finished, and two runs at once end with one of the two.
  * @param name includes the version
  */
-export async function cached(site: Site, name: string, fill: (folder: string) => Promise<void>): Promise<string> {
+export async function cached(
+  site: Pick<Site, 'environment'>,
+  name: string,
+  fill: (folder: string) => Promise<void>,
+): Promise<string> {
   const target = join(cacheFolder(site.environment), name)
   if (await exists(target)) return target
   const draft = `${target}.${process.pid}.part`
