@@ -1,9 +1,7 @@
-import { randomBytes } from 'node:crypto'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { availableParallelism, cpus, homedir, loadavg, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { exportJWK, generateKeyPair } from 'jose'
 import { type Bank, personToken, personTokens, runningBank } from '../packages/devstack/src/index.ts'
 import { browserFields, loadGenerator } from './edge/load.ts'
 import { measureMemory, soak } from './edge/memory.ts'
@@ -22,6 +20,7 @@ import {
 } from './edge/programs.ts'
 import { beginSessions, type LoginTokens } from './edge/sessions.ts'
 import { type EdgeSettings, redisWithoutTracking } from './edge/settings.ts'
+import { keyFiles, plainProxy, prefix, standInTokens, startUpstream } from './edge/surroundings.ts'
 
 /*
  * Processor time per request of the edge, of nginx, of @fastify/http-proxy and of oauth2-proxy, on one core each, in one
@@ -44,7 +43,6 @@ type Started = { port: number; running: Running; cookies: string[] }
 type Variant = Started & { name: string; url: string }
 type Cell = { size: 'small' | 'large'; path: string; connections: number }
 
-const prefix = '/api/payments'
 const cells: Cell[] = [
   ...flags.connections.split(',').map(n => ({ size: 'small', path: prefix, connections: Number(n) }) as const),
   { size: 'large', path: `${prefix}/large`, connections: 64 },
@@ -70,16 +68,15 @@ async function main(): Promise<void> {
   run(folder, 'redis', cores.rest, [
     ...[redisServer, '--port', String(redisPort), '--bind', '127.0.0.1', '--save', '', '--loglevel', 'warning'],
   ])
-  const upstream = await startUpstream()
+  const upstream = await startUpstream(folder)
   const tokens = bank === undefined ? standInTokens() : await keycloakTokens(bank)
   const settings: EdgeSettings = {
     port: await freePort(),
     upstream,
     redis: `redis://127.0.0.1:${redisPort}`,
     issuer: bank?.status.issuer ?? 'http://127.0.0.1:9/realms/banking',
-    clientKeyFile: await keyFile('client.json', { keys: [await clientKey()] }),
+    ...(await keyFiles(folder)),
     tokenLength: tokens.exchanged.length,
-    sessionKeyFile: await keyFile('session.json', { current: 'k', keys: { k: randomBytes(32).toString('base64url') } }),
   }
   describe(bank)
   const [cookie = ''] = await beginSessions(settings, tokens, 1)
@@ -256,57 +253,6 @@ async function keycloakTokens(bank: Bank): Promise<LoginTokens> {
   const username = login?.username ?? ''
   const { accessToken, idToken, refreshToken = '' } = await personTokens(bank, username)
   return { accessToken, idToken, refreshToken, exchanged: await personToken(bank, username, 'payment') }
-}
-
-function standInTokens(): LoginTokens {
-  const token = (size: number): string => randomBytes(size).toString('base64url').slice(0, size)
-  return { accessToken: token(900), idToken: token(900), refreshToken: token(700), exchanged: token(900) }
-}
-
-async function keyFile(name: string, content: object): Promise<string> {
-  const file = join(folder, name)
-  writeFileSync(file, JSON.stringify(content), { mode: 0o600 })
-  return file
-}
-
-async function clientKey(): Promise<object> {
-  const { privateKey } = await generateKeyPair('ES256', { extractable: true })
-  return { ...(await exportJWK(privateKey)), kid: 'bench' }
-}
-
-/** A service that answers 1 KB, or 100 KB below `/large`, with the header fields that services of the bank send. */
-async function startUpstream(): Promise<string> {
-  const port = await freePort()
-  const server = findProgram('nginx')
-  const small = JSON.stringify({ items: 'x'.repeat(1000) })
-  const large = JSON.stringify({ items: 'x'.repeat(100_000) })
-  if (server === undefined)
-    run(folder, 'upstream', cores.rest, [process.execPath, join(import.meta.dirname, 'edge/upstream.ts'), String(port)])
-  else {
-    writeFileSync(join(folder, 'large.json'), large)
-    const fields = 'add_header cache-control no-store; add_header x-request-id 0190a1b2; add_header vary accept;'
-    nginx(
-      folder,
-      'upstream',
-      cores.rest,
-      server,
-      `default_type application/json; open_file_cache max=10; sendfile on; server { listen 127.0.0.1:${port}; ${fields}
-location ${prefix} { return 200 '${small}'; }
-location = ${prefix}/large { alias ${join(folder, 'large.json')}; } }`,
-    )
-  }
-  const url = `http://127.0.0.1:${port}`
-  await answering(url + prefix)
-  return url
-}
-
-/** nginx as somebody writes it who wants a proxy and nothing else: connections to the upstream are kept. */
-function plainProxy(port: number, upstream: string): string {
-  return `
-upstream service { server ${new URL(upstream).host}; keepalive 256; keepalive_requests 1000000000; }
-server { listen 127.0.0.1:${port} backlog=4096; location / {
-  proxy_pass http://service; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Cookie "";
-  proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme; } }`
 }
 
 function quantile(numbers: readonly number[], q: number): number {

@@ -17,11 +17,13 @@ export type EdgeSettings = {
   tokenLength: number
   /** Whether undici speaks to the upstream instead of the edge's own client. */
   undici?: boolean
+  /** Whether it has the limits that an operator gets who says nothing; else nobody is slowed down. */
+  isLimited?: boolean
 }
 
 export const publicOrigin = 'http://localhost:3000'
 
-/** The configuration of the edge under test: the bank's own, with one upstream and nobody slowed down. */
+/** The configuration of the edge under test: the bank's own, with one upstream. */
 export const edgeConfig = (settings: EdgeSettings): BffConfig => ({
   ...defaults,
   host: '127.0.0.1',
@@ -48,13 +50,15 @@ export const edgeConfig = (settings: EdgeSettings): BffConfig => ({
       scope: 'payment-api',
     },
   ],
-  limits: {
-    ...defaultLimits,
-    perSession: unlimited,
-    perAddress: unlimited,
-    perAddressInAll: unlimited,
-    concurrentRequests: 10_000,
-  },
+  limits: settings.isLimited
+    ? defaultLimits
+    : {
+        ...defaultLimits,
+        perSession: unlimited,
+        perAddress: unlimited,
+        perAddressInAll: unlimited,
+        concurrentRequests: 10_000,
+      },
   brand: { ...brandDefaults, name: 'Banking Local' },
 })
 

@@ -89,12 +89,13 @@ class Pipeline {
         return
       }
       const isBody = this.#request?.complete === false
-      const piece = data.subarray(0, isBody && this.#bodyLeft > 0 ? this.#bodyLeft : untilEnd(data))
-      if (piece.length === 0) {
+      const end = isBody && this.#bodyLeft > 0 ? this.#bodyLeft : untilEnd(data)
+      if (end === 0) {
         this.#tail = Buffer.from(data)
         this.hasMore = false
         break
       }
+      const piece = end < data.length ? data.subarray(0, end) : data
       data = data.subarray(piece.length)
       this.hasMore = data.length > 0
       if (isBody) this.#bodyLeft = Math.max(0, this.#bodyLeft - piece.length)
