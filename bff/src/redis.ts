@@ -25,6 +25,8 @@ type Reply = Buffer | number | null | Reply[]
 export type Redis = {
   /** Runs a command of one key, or of none. */
   run(command: string, key?: string, ...args: (string | Buffer)[]): Promise<Reply>
+  /** Runs commands in this order by one round trip; one without an answer is all without. */
+  runAll(commands: readonly (readonly [command: string, key: string, ...args: string[]])[]): Promise<Reply[]>
   /** Deletes any number of keys by one command. */
   remove(keys: readonly string[]): Promise<void>
   /** Runs a Lua script, sent as a whole only to a server that does not have it: atomic, and its keys must share one hash tag. */
@@ -184,6 +186,11 @@ export function connectRedis(options: RedisConfig & { logger: Logger; metrics: M
 
   return {
     run,
+    runAll: async commands => {
+      const work = (client: Client) =>
+        Promise.all(commands.map(([command, key, ...args]) => client.sendCommand([command, prefix + key, ...args])))
+      return (await timed(commands[0]?.[0] as string, work)) as Reply[]
+    },
     async remove(keys) {
       if (keys.length > 0) await timed('DEL', client => client.sendCommand(['DEL', ...keys.map(key => prefix + key)]))
     },

@@ -83,7 +83,7 @@ async function play({ rotation, left, tape, actions }: Story) {
   const identities = people.map(who => identityOf(cookies[who]) as Identity)
   world.open = (id, row) => {
     const identity = identities.find(each => each.id === id)
-    const opened = identity && openRecord({ ...row, lastSeenAt: undefined }, identity, keys)
+    const opened = identity && openRecord({ ...row, lastSeenAt: undefined, buriedAt: 0 }, identity, keys)
     return opened && 'session' in opened ? opened.session : undefined
   }
   world.time = 300_000 - left

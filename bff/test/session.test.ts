@@ -671,7 +671,7 @@ t.test('signs out: here first, then at the provider, then in the browser', async
   ])
   t.equal(response.headers['clear-site-data'], '"storage"')
   t.equal(response.headers['cache-control'], 'no-store')
-  t.equal(provider.revoked.length, 1)
+  await eventually(() => provider.revoked.length === 1)
   person.jar.set('__Host-session', cookie as Cookie)
   t.match((await payments(person)).json(), { code: 'login_required', reason: 'ended' })
   const twice = await person.fetch('/oauth2/sign_out', { method: 'POST', headers: { origin } })
@@ -701,6 +701,69 @@ t.test('signs out although the provider is away', async t => {
   t.equal((await person.fetch('/oauth2/sign_out', { method: 'POST', headers: { origin } })).statusCode, 200)
   person.jar.set('__Host-session', cookie as Cookie)
   t.equal((await payments(person)).statusCode, 401)
+})
+
+t.test('waits for no revocation, and stops with none under way', async t => {
+  const { app, browser, provider, lines } = await edge(t)
+  const { promise: answered, resolve: answer } = Promise.withResolvers<void>()
+  let asked = 0
+  provider.hooks.revocation = async () => {
+    asked++
+    await answered
+    return { status: 200, body: '' }
+  }
+  const most = 100
+  for (let n = 0; n < most + 5; n++) {
+    const person = browser()
+    await person.login({ ...alice, sub: `leaving-${process.pid}-${n}` })
+    t.equal((await person.fetch('/oauth2/sign_out', { method: 'POST', headers: { origin } })).statusCode, 200)
+  }
+  await eventually(() => asked === most)
+  t.equal(
+    lines().filter(({ msg }) => String(msg).includes('too many wait')).length,
+    5,
+    'the provider is spared the rest',
+  )
+  let isClosed = false
+  const closing = app.close().then(() => {
+    isClosed = true
+  })
+  await new Promise(resolve => setTimeout(resolve, 200))
+  t.equal(isClosed, false)
+  answer()
+  await closing
+  t.equal(asked, most)
+})
+
+t.test('a look into the store knows from the second on whose tombstones to ask for, and finds them', async t => {
+  const each = await edge(t)
+  const asked: string[] = []
+  const sessions = await sessionsBy(each, store => ({
+    find(id, groups) {
+      asked.push(`find ${groups?.length ?? 0}`)
+      return store.find(id, groups)
+    },
+    buriedAt(groups) {
+      asked.push(`buriedAt ${groups.length}`)
+      return store.buriedAt(groups)
+    },
+    watch: () => () => false,
+  }))
+  const person = each.browser()
+  await person.login({ ...alice, sub: `looked-up-${process.pid}` })
+  const look = async () => {
+    const found = await sessions.find(person.cookie())
+    return 'session' in found ? found.session : found
+  }
+  const session = await look()
+  if ('over' in session) return t.fail('there is a session')
+  t.match(await look(), { id: session.id })
+  t.match(await look(), { id: session.id })
+  t.same(asked, ['find 0', 'buriedAt 2', 'find 2', 'find 2'])
+  const { redis, config } = each
+  await createSessionStore(redis, config.session.absolute).bury({ sid: session.person.sid as string })
+  t.same(await look(), { over: 'revoked' }, 'although its record is there')
+  t.equal(await redis.run('EXISTS', `s:{${session.id}}`), 0, 'from then on it is not')
 })
 
 t.test('does nothing on a sign-out that another site sends, or by GET', async t => {

@@ -31,11 +31,12 @@ export class SimulatedStore {
     this.#changed = changed
   }
 
-  find(id: string): Found {
+  find(id: string, groups: readonly Group[] = []): Found {
     const row = this.row(id)
     if (row !== undefined) {
       const { version, sealed, createdAt } = row
-      return { version, sealed, createdAt, lastSeenAt: this.#live(this.#idle, id)?.at }
+      const lastSeenAt = this.#live(this.#idle, id)?.at
+      return { version, sealed, createdAt, lastSeenAt, buriedAt: this.buriedAt(groups) }
     }
     const ended = this.#live(this.#ended, id)
     return ended && { endedBy: ended.reason }
@@ -180,7 +181,7 @@ export function sessionStoreOf(
   watch: SessionStore['watch'],
 ): SessionStore {
   return {
-    find: id => ask(() => simulated.find(id)),
+    find: (id, groups) => ask(() => simulated.find(id, groups)),
     create: (id, content, at) => ask(() => simulated.create(id, content, at)),
     replace: (id, version, sealed, owner) => ask(() => simulated.replace(id, version, sealed, owner)),
     touch: (id, now, idle) => ask(() => simulated.touch(id, now, idle)),

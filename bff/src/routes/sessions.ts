@@ -36,7 +36,7 @@ export default async function ownSessions(app: Server, { sessions }: { sessions:
     if (id === session.id) {
       await sessions.end(session, 'ended')
       clearSessionCookie(reply)
-      await sessions.revoke(session)
+      sessions.revoke(session)
     } else if (!idPattern.test(id) || !(await sessions.endOne(session.person.sub, id))) throw problem('not_found')
     request.log.info('ended a session of their own')
   }

@@ -72,7 +72,7 @@ export default async function signOut(
     await sessions.end(session, 'ended')
     clearSessionCookie(reply)
     request.log.info('logged out')
-    await sessions.revoke(session)
+    sessions.revoke(session)
     const state = newNonce()
     const back = `/oauth2/signed_out?state=${state}`
     reply.setCookie(stateCookie, state, { ...stateAttributes, maxAge: 600 })

@@ -104,7 +104,8 @@ export function step<S, R>(state: State<S>, event: Event<S, R>, now: number): Ne
     case 'checking':
       if (event.type === 'unreachable') return done([{ do: 'release' }], { error: event.error })
       if (event.type !== 'checked') break
-      if (event.isBuried) return ending(state.since, { do: 'end', why: 'logout' })
+      if (event.isBuried)
+        return ending(state.since, { do: 'end', why: 'logout' }, [{ do: 'revoke', session: state.known.session }])
       if (isLost(state, now)) return wait(state.since, pollEvery, false, [{ do: 'release' }])
       return [
         { ...state, at: 'calling' },

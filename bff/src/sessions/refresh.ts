@@ -24,11 +24,11 @@ export type Refresh = {
    * @throws ProviderError, or Problem `sessions_unavailable`: neither ends the session
    */
   run(session: Session, needOf: (session: Session) => Need): Promise<Refreshed>
-  /** Tells the provider that the refresh token is not needed any more; best effort. */
-  revoke(session: Session): Promise<void>
+  /** Tells the provider that the refresh token is not needed any more; best effort, and nobody waits for it. */
+  revoke(session: Session): void
   /** Wakes who waits for another replica. */
   changed(id: string): void
-  /** Waits until none is under way, whether a request waits for it or not, `ms` at most. */
+  /** Waits until none is under way, nor a revocation, whether a request waits for it or not, `ms` at most. */
   drain(ms: number): Promise<void>
 }
 
@@ -38,6 +38,9 @@ type OwnCommand = Command<Session, EndReason>
 type Hands = { [D in OwnCommand['do']]: (command: OwnCommand & { do: D }) => void }
 
 type Flight = { result: Promise<Refreshed>; send: (event: OwnEvent) => void }
+
+/** Calls to the provider to revoke that may be under way: each lasts 10 s at most, and a flood of ends is no flood there. */
+const mostRevocations = 100
 
 export function createRefresh(options: {
   store: SessionStore
@@ -65,13 +68,16 @@ export function createRefresh(options: {
   )
   const flights = new Map<string, Flight>()
 
-  const revoke: Refresh['revoke'] = async ({ tokens }) => {
-    if (tokens.refreshToken === undefined) return
-    try {
-      await provider.revoke(tokens.refreshToken)
-    } catch (err) {
-      logger.warn({ err }, 'the refresh token could not be revoked')
-    }
+  const revocations = new Set<Promise<void>>()
+  const revoke: Refresh['revoke'] = ({ tokens: { refreshToken } }) => {
+    if (refreshToken === undefined) return
+    if (revocations.size >= mostRevocations)
+      return logger.warn('the refresh token is not revoked: too many wait for the identity provider')
+    const revocation = provider
+      .revoke(refreshToken)
+      .catch(err => logger.warn({ err }, 'the refresh token could not be revoked'))
+      .finally(() => revocations.delete(revocation))
+    revocations.add(revocation)
   }
 
   /** Whether the last answer to a refresh was not to be believed: it is told once. */
@@ -177,7 +183,7 @@ export function createRefresh(options: {
           }),
         )
       },
-      revoke: ({ session }) => void revoke(session),
+      revoke: ({ session }) => revoke(session),
       end(command) {
         const { why } = command
         const reason = why === 'grant' ? 'ended' : 'revoked'
@@ -224,7 +230,8 @@ export function createRefresh(options: {
     async drain(ms) {
       const { promise: late, resolve } = Promise.withResolvers<void>()
       const stop = clock.after(ms, resolve)
-      await Promise.race([late, Promise.allSettled([...flights.values()].map(({ result }) => result))])
+      const refreshed = Promise.allSettled([...flights.values()].map(({ result }) => result))
+      await Promise.race([late, refreshed.then(() => Promise.allSettled(revocations))])
       stop()
       if (flights.size > 0) logger.warn({ refreshes: flights.size }, 'stopping in the middle of a refresh')
     },

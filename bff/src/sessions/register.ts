@@ -206,4 +206,5 @@ export function createRegister(options: {
   }
 }
 
-const groupsOf = ({ sub, sid }: Owner): [Group, ...Group[]] => [{ sub }, ...(sid === undefined ? [] : [{ sid }])]
+/** What a session is entered under, and may be buried by. It never changes. */
+export const groupsOf = ({ sub, sid }: Owner): [Group, ...Group[]] => [{ sub }, ...(sid === undefined ? [] : [{ sid }])]

@@ -17,6 +17,8 @@ type StoredSession = {
   createdAt: number
   /** Epoch ms of the last thing a person did; undefined once the idle time has passed. */
   lastSeenAt: number | undefined
+  /** Epoch ms of the newest tombstone of the groups that were asked about, read after the record; 0 for none. */
+  buriedAt: number
 }
 
 /** A session that is over leaves its reason for a while. */
@@ -34,7 +36,8 @@ export type Group = { sid: string } | { sub: string }
  * happened or may happen yet.
  */
 export type SessionStore = {
-  find(id: string): Promise<Found>
+  /** @param groups whose tombstones are read too, by the same round trip */
+  find(id: string, groups?: readonly Group[]): Promise<Found>
   /** @returns when it was created, by the store's own clock */
   create(
     id: string,
@@ -211,13 +214,14 @@ export function createSessionStore(redis: Redis, absolute: number): SessionStore
   }
 
   return {
-    async find(id) {
-      // Written together, answered together: one round trip.
-      const [fields, seen] = await Promise.all([
-        redis.run('HMGET', record(id), 'v', 'd', 'c'),
-        redis.run('GET', idle(id)),
+    async find(id, groups = []) {
+      const [fields, seen, ...buried] = await redis.runAll([
+        ['HMGET', record(id), 'v', 'd', 'c'],
+        ['GET', idle(id)],
+        // After the record: a logout writes its tombstone first, and Redis answers one connection in order.
+        ...groups.map((group): [string, string] => ['GET', tombstone(group)]),
       ])
-      return stored(fields as Fields, seen as Buffer | null) ?? endOf(id)
+      return stored(fields as Fields, seen as Buffer | null, newest(buried)) ?? endOf(id)
     },
 
     async create(id, { sealed, summary }, { now, idle: idleFor, expiresAt }) {
@@ -284,8 +288,7 @@ export function createSessionStore(redis: Redis, absolute: number): SessionStore
     },
 
     async buriedAt(groups) {
-      const times = await Promise.all(groups.map(group => redis.run('GET', tombstone(group))))
-      return Math.max(0, ...times.map(Number))
+      return newest(await redis.runAll(groups.map(group => ['GET', tombstone(group)])))
     },
 
     async findToken(id, name) {
@@ -306,12 +309,15 @@ export function createSessionStore(redis: Redis, absolute: number): SessionStore
 
 type Fields = (Buffer | null)[]
 
-function stored([version, sealed, createdAt]: Fields, seen: Buffer | null): StoredSession | undefined {
+const newest = (times: readonly unknown[]): number => Math.max(0, ...times.map(Number))
+
+function stored([version, sealed, createdAt]: Fields, seen: Buffer | null, buriedAt = 0): StoredSession | undefined {
   if (!version || !sealed) return undefined
   return {
     version: Number(version),
     sealed,
     createdAt: Number(createdAt ?? 0),
     lastSeenAt: seen === null ? undefined : Number(seen),
+    buriedAt,
   }
 }

@@ -3,12 +3,12 @@ import type { Logger, Metrics } from '@banking/telemetry'
 import { actorOf, type Events } from '../events/events.ts'
 import { type Person, type Provider, ProviderError, type Tokens } from '../provider/oidc.ts'
 import { createCache } from './cache.ts'
-import { type Need, needOf } from './protocol.ts'
+import { isCovered, type Need, needOf } from './protocol.ts'
 import { openRecord, type Session, type SessionRecord, sealRecord } from './record.ts'
 import { type Clock, createRefresh } from './refresh.ts'
-import { createRegister, type SessionSummary } from './register.ts'
+import { createRegister, groupsOf, type Owner, type SessionSummary } from './register.ts'
 import { type Identity, identityOf, newCookieValue, type SealingKeys } from './seal.ts'
-import type { EndReason, Group, SessionStore } from './session-store.ts'
+import type { EndReason, Found, Group, SessionStore } from './session-store.ts'
 import { singleFlight } from './single-flight.ts'
 
 export type { Session } from './record.ts'
@@ -80,8 +80,8 @@ export type Sessions = {
   areOf(group: Group, sub: string): Promise<boolean>
   /** Ends every session of a person, or of a session at the provider, those of logins under way included. @returns how many */
   endBy(group: Group): Promise<number>
-  /** Tells the provider that the refresh token is not needed any more; best effort. */
-  revoke(session: Session): Promise<void>
+  /** Tells the provider that the refresh token is not needed any more; best effort, and nobody waits for it. */
+  revoke(session: Session): void
   /** Calls back with the id of each session that ends by this process, or is found to be over. */
   onEnd(listener: (id: string) => void): void
   /** Calls back with the id of each session that changes anywhere, as long as `isHearing`. */
@@ -147,6 +147,8 @@ export function createSessions(options: SessionsOptions): Sessions {
     gauge => gauge.set(cache.size()),
   )
   const failures = new Map<string, Failure>()
+  /** Whose the sessions are that were looked up here. */
+  const owners = new Map<string, Owner>()
   /** Tokens that were got because the one before was rejected. */
   const replacements = new Map<string, { token: string; until: number }>()
   const touches = singleFlight<void>()
@@ -155,6 +157,7 @@ export function createSessions(options: SessionsOptions): Sessions {
 
   const toldOver = (id: string): void => {
     failures.delete(id)
+    owners.delete(id)
     replacements.delete(id)
     cache.changed(id)
     for (const listener of endListeners) listener(id)
@@ -203,9 +206,21 @@ export function createSessions(options: SessionsOptions): Sessions {
     if (reason === 'ended') await store.settle()
   }
 
+  /** Only the sealed record says whose it is: the first look here needs a second question, later ones know what to ask. */
+  const isBuried = async ({ person, storedAt }: Held, found: Found, owner: Owner | undefined): Promise<boolean> => {
+    if (owner === undefined) return register.isBuried(person, storedAt)
+    return found !== undefined && 'buriedAt' in found && isCovered(found.buriedAt, { createdAt: storedAt })
+  }
+  const remember = ({ id, person: { sub, sid } }: Session): void => {
+    owners.set(id, { sub, ...(sid === undefined ? {} : { sid }) })
+    if (owners.size > remembered) owners.delete(owners.keys().next().value as string)
+  }
+
   const lookUp = async (identity: Identity): Promise<Lookup> => {
     lookups.inc()
-    const opened = openRecord(await store.find(identity.id), identity, keys)
+    const owner = owners.get(identity.id)
+    const found = await store.find(identity.id, owner && groupsOf(owner))
+    const opened = openRecord(found, identity, keys)
     if ('over' in opened) {
       toldOver(identity.id)
       return opened
@@ -213,13 +228,16 @@ export function createSessions(options: SessionsOptions): Sessions {
     const { session } = opened
     let isOver: EndReason | false =
       now() >= session.expiresAt ? 'absolute' : now() - session.lastSeenAt >= times.idle ? 'idle' : false
-    // After the record, never beside it: a logout writes its tombstone first, so what it has not yet deleted by now is
-    // either seen to be covered here, or its deletion is still to be heard of.
-    if (isOver === false && (await register.isBuried(session.person, session.storedAt))) isOver = 'revoked'
-    if (isOver === false) return opened
+    // Read after the record, never before it: a logout writes its tombstone first, so what it has not yet deleted by now
+    // is either seen to be covered here, or its deletion is still to be heard of.
+    if (isOver === false && (await isBuried(session, found, owner))) isOver = 'revoked'
+    if (isOver === false) {
+      if (owner === undefined) remember(session)
+      return opened
+    }
     await end(session, isOver)
     // The provider's own session would otherwise log the person in again without a question.
-    void refresh.revoke(session)
+    refresh.revoke(session)
     return { over: isOver }
   }
 
@@ -296,8 +314,9 @@ export function createSessions(options: SessionsOptions): Sessions {
 
     async isAlive({ id, person, storedAt, expiresAt }) {
       if (now() >= expiresAt) return false
-      const [found, isBuried] = await Promise.all([store.find(id), register.isBuried(person, storedAt)])
-      if (isBuried || found === undefined || 'endedBy' in found) return false
+      const found = await store.find(id, groupsOf(person))
+      if (found === undefined || 'endedBy' in found) return false
+      if (isCovered(found.buriedAt, { createdAt: storedAt })) return false
       return now() - (found.lastSeenAt ?? 0) < times.idle
     },
 

@@ -5,14 +5,14 @@ import { eventually } from '../eventually.ts'
 type EndReason = 'idle' | 'absolute' | 'ended' | 'revoked' | 'limit'
 
 type Found =
-  | { version: number; sealed: Buffer; createdAt: number; lastSeenAt: number | undefined }
+  | { version: number; sealed: Buffer; createdAt: number; lastSeenAt: number | undefined; buriedAt: number }
   | { endedBy: EndReason }
 type Group = { sid: string } | { sub: string }
 type LeaseOutcome = 'granted' | 'held' | 'abandoned' | 'spent'
 
 /** The edge's session store, by its shape: a package below the apps cannot name their types. */
 export type SessionStoreShape = {
-  find(id: string): Promise<Found | undefined>
+  find(id: string, groups?: readonly Group[]): Promise<Found | undefined>
   create(
     id: string,
     content: { sealed: Buffer; summary: Buffer },
@@ -318,6 +318,19 @@ export async function sessionStoreConformance(
     t.ok(before <= buriedAt, 'what was there before it is covered')
     while ((await store.buriedAt([group])) === buriedAt) await other.bury(group)
     t.ok((await create(Date.now() - hour)) > buriedAt, 'what came after is not')
+  })
+
+  await t.test('reads the tombstones of the groups that are named with the record', async t => {
+    const { store, other, id } = await begin(t)
+    const [group, more] = [{ sub: newId() }, { sid: newId() }]
+    t.match(await store.find(id, [group, more]), { buriedAt: 0 })
+    await other.bury(more)
+    const buriedAt = await store.buriedAt([more])
+    t.match(await store.find(id, [group, more]), { version: 1, buriedAt })
+    t.match(await store.find(id, [group]), { buriedAt: 0 })
+    t.match(await store.find(id), { buriedAt: 0 })
+    await store.end(id, 'revoked')
+    t.same(await store.find(id, [more]), { endedBy: 'revoked' })
   })
 
   await t.test('shows a session without its content', async t => {
