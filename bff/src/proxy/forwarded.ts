@@ -1,5 +1,3 @@
-import { isIPv6 } from 'node:net'
-
 /** Says where a request came from, as name and value in turn. `client` is an address without port or zone. */
 export type ForwardedFields = (client: string) => string[]
 
@@ -25,7 +23,7 @@ export function createForwardedFields(publicOrigin: string): ForwardedFields {
   ]
   return client => {
     // A connection that is gone has no address any more.
-    const node = client === '' ? 'unknown' : isIPv6(client) ? `"[${client}]"` : client
+    const node = client === '' ? 'unknown' : client.includes(':') ? `"[${client}]"` : client
     return ['forwarded', `for=${node}${rest}`, 'x-forwarded-for', client || 'unknown', ...fixed]
   }
 }
