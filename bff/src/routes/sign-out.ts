@@ -16,8 +16,8 @@ const Location = Type.Object({
 })
 
 /**
- * Ends the session: here first, then the refresh token at the provider, then the provider's own session in the
- * browser. A provider that does not answer keeps nobody logged in.
+ * Ends the session: here first, then the refresh token at the provider, which nobody waits for, and the provider's own
+ * session in the browser. A provider that does not answer keeps nobody logged in, and nobody waiting.
  */
 export default async function signOut(
   app: Server,
