@@ -1,10 +1,11 @@
+import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import { utimesSync, writeFileSync } from 'node:fs'
 import { eventually, testLogger } from '@banking/testkit'
-import { exportJWK, exportSPKI, generateKeyPair, type JWTPayload, SignJWT, UnsecuredJWT } from 'jose'
+import { decodeJwt, exportJWK, exportSPKI, generateKeyPair, type JWTPayload, SignJWT, UnsecuredJWT } from 'jose'
 import t, { type Test } from 'tap'
 import { upstreamDefaults } from '../src/config/options.ts'
 import { readClientAuthentication } from '../src/provider/client-authentication.ts'
-import { createProvider, type ProviderConfig } from '../src/provider/oidc.ts'
+import { createProvider, type ProviderConfig, providerDefaults } from '../src/provider/oidc.ts'
 import type { Upstream } from '../src/proxy/upstreams.ts'
 import { type Edge, edge, origin, testUpstream } from './edge.ts'
 import { alice, testProvider } from './provider.ts'
@@ -161,6 +162,73 @@ t.test('takes ID tokens of each algorithm that is configured, and of no other', 
   await logsIn(t, both)
   await both.provider.rotateKey('RS256')
   await logsIn(t, both, 'a provider can be moved from one to another')
+})
+
+t.test(
+  'takes no RSA key that proves nothing: anybody signs with an exponent of 1, and short keys are factored',
+  async t => {
+    const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+    const { n } = publicKey.export({ format: 'jwk' })
+    /** RFC 8017 §9.2: with an exponent of 1 the encoded hash is the signature. */
+    const unsigned = (text: string): Buffer => {
+      const info = Buffer.from('3031300d060960864801650304020105000420', 'hex')
+      const end = Buffer.concat([Buffer.of(0), info, createHash('sha256').update(text).digest()])
+      return Buffer.concat([Buffer.of(0, 1), Buffer.alloc(256 - 2 - end.length, 0xff), end])
+    }
+    const small = generateKeyPairSync('rsa', { modulusLength: 2048, publicExponent: 3 })
+    const nearly = generateKeyPairSync('rsa', { modulusLength: 2040 })
+    const by = (key: KeyObject) => (text: string) => sign('sha256', Buffer.from(text), key)
+    const ways: Record<string, [jwk: Record<string, unknown>, signed: (text: string) => Buffer, isTaken: boolean]> = {
+      'an exponent of 1': [{ n, e: 'AQ' }, unsigned, false],
+      'an exponent of 1, written longer': [{ n, e: 'AAAB' }, unsigned, false],
+      'an exponent of 3': [small.publicKey.export({ format: 'jwk' }) as never, by(small.privateKey), false],
+      'an even exponent': [{ n, e: 'AQAC' }, by(privateKey), false],
+      '2040 bits': [nearly.publicKey.export({ format: 'jwk' }) as never, by(nearly.privateKey), false],
+      'a sound key': [{ n, e: 'AQAB' }, by(privateKey), true],
+    }
+    for (const [way, [jwk, signed, isTaken]] of Object.entries(ways)) {
+      const each = await edge(t, { providerConfig: { idTokenAlgorithms: ['RS256'] } })
+      const { provider } = each
+      provider.hooks.jwks = () => [{ ...jwk, kty: 'RSA', kid: 'rsa', alg: 'RS256', use: 'sig' }]
+      provider.hooks.sign = async claims => {
+        const parts = [{ alg: 'RS256', kid: 'rsa' }, claims].map(part =>
+          Buffer.from(JSON.stringify(part)).toString('base64url'),
+        )
+        return `${parts.join('.')}.${signed(parts.join('.')).toString('base64url')}`
+      }
+      const person = each.browser()
+      const answer = await person.comeBack(await person.start())
+      t.equal(person.cookie() !== undefined, isTaken, `${way}: ${answer.statusCode}`)
+    }
+  },
+)
+
+t.test('at default settings a key for another algorithm than RS256 ends and begins nothing', async t => {
+  const { idTokenAlgorithms } = providerDefaults
+  t.same(idTokenAlgorithms, ['RS256'], 'what OpenID Connect Registration says for a client that says nothing')
+  for (const alg of ['ES256', 'PS256', 'EdDSA'] as const) {
+    const each = await edge(t, { providerConfig: { idTokenAlgorithms } })
+    const { provider } = each
+    await provider.rotateKey('RS256', 'old')
+    const old = { ...(await exportJWK(provider.publicKey())), kid: 'old', alg: 'RS256', use: 'sig' }
+    const person = await logsIn(t, each)
+    const [idToken = ''] = provider.issued.filter(token => token.split('.').length === 3)
+    await provider.rotateKey(alg)
+    provider.hooks.jwks = keys => [...keys, old]
+    // By now the edge asks for keys that it does not know.
+    each.advance(31_000)
+    const logout_token = await provider.logoutToken({ sid: String(decodeJwt(idToken)['sid']) })
+    const told = await each.app.inject({
+      method: 'POST',
+      url: '/oauth2/backchannel_logout',
+      headers: { host: 'localhost:3000', 'content-type': 'application/x-www-form-urlencoded' },
+      payload: new URLSearchParams({ logout_token }).toString(),
+    })
+    t.equal(told.statusCode, 400, alg)
+    t.equal((await person.fetch('/oauth2/userinfo')).statusCode, 200, 'the session lives')
+    const other = each.browser()
+    t.equal((await other.comeBack(await other.start())).statusCode, 400, `no login with ${alg}`)
+  }
 })
 
 t.test('takes no algorithm for the provider announcing it, nor for having a key of it', async t => {

@@ -46,6 +46,7 @@ async function ownEdge(t: Test, more = '') {
     `publicOrigin: \${ORIGIN}
 provider:
   issuer: ${provider.issuer}
+  idTokenAlgorithms: [ES256]
   clientId: banking-web-app
   secretFile: client-secret
 redis:

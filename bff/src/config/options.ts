@@ -307,8 +307,10 @@ export const Options = group('Configuration of the edge.', {
       default: providerDefaults.pushedRequests,
     }),
     idTokenAlgorithms: list(choice(idTokenAlgorithms, { description: 'An algorithm.' }), {
-      description: 'Signature algorithms of ID and logout tokens that are accepted.',
-      protects: 'Tokens without a signature, or signed with a secret, are never accepted.',
+      description:
+        'Signature algorithms that the client is registered for at the provider (id_token_signed_response_alg), of ID and logout tokens. Several only while the provider changes from one to another.',
+      protects:
+        'A token in another algorithm is refused, also when the provider has a key for it. Tokens without a signature, or signed with a secret, are never accepted.',
       default: providerDefaults.idTokenAlgorithms,
     }),
     rolesClaim: text(undefined, {

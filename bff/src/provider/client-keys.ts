@@ -1,3 +1,5 @@
+import { createPublicKey, type webcrypto } from 'node:crypto'
+import { isSoundKey } from '@banking/auth'
 import type { Logger } from '@banking/telemetry'
 import { importJWK, type JWK } from 'jose'
 import { readCredentialFile } from './credential-file.ts'
@@ -43,10 +45,11 @@ async function parse(text: string): Promise<KeySet> {
   }
 }
 
-function algorithmOf({ kty, crv, alg, n }: JWK): string {
+function algorithmOf({ kty, crv, alg, n, e }: JWK): string {
   if (kty === 'EC' && crv === 'P-256' && (alg === undefined || alg === 'ES256')) return 'ES256'
   if (kty === 'RSA' && (alg === 'PS256' || alg === 'RS256')) {
-    if (Buffer.from(n ?? '', 'base64url').length < 256) throw new Error('an RSA key needs 2048 bits')
+    if (!isSoundKey(createPublicKey({ key: { kty, n, e } as webcrypto.JsonWebKey, format: 'jwk' })))
+      throw new Error('an RSA key needs 2048 bits, and 65537 or more as its exponent')
     return alg
   }
   throw new Error('every key must be a P-256 key, or an RSA key whose "alg" is PS256 or RS256')

@@ -16,12 +16,15 @@ export type Discovery = {
   doubt(): void
 }
 
-export type DiscoveryOptions = Pick<ProviderConfig, 'issuer' | 'clientId' | 'pushedRequests' | 'idTokenAlgorithms'> & {
+export type DiscoveryOptions = Pick<ProviderConfig, 'issuer' | 'clientId' | 'pushedRequests'> & {
   authenticate: client.ClientAuth
   fetch: client.CustomFetch
   logger: Logger
   now: () => number
 }
+
+/** Signature algorithms that an ID token may have. Never `none`, and nothing that a shared secret could sign. */
+export const idTokenAlgorithms = ['ES256', 'RS256', 'PS256', 'EdDSA'] as const
 
 /** s; longer than any answer takes, shorter than a person waits. */
 const callTimeout = 10
@@ -46,8 +49,8 @@ export function createDiscovery(options: DiscoveryOptions): Discovery {
 
   const build = (metadata: client.ServerMetadata, signal?: AbortSignal): client.Configuration => {
     const configuration = new client.Configuration(
-      // Which algorithms are good is for us to say, not for the provider.
-      { ...metadata, id_token_signing_alg_values_supported: [...options.idTokenAlgorithms] },
+      // Which algorithms are good is for us to say, not for the provider; which of them is the client's, with the signature.
+      { ...metadata, id_token_signing_alg_values_supported: [...idTokenAlgorithms] },
       clientId,
       { [client.clockTolerance]: clockTolerance },
       options.authenticate,

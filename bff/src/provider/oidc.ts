@@ -1,15 +1,16 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Logger } from '@banking/telemetry'
-import { compactVerify } from 'jose'
+import { compactVerify, decodeProtectedHeader } from 'jose'
 import * as client from 'openid-client'
 import { boundedFetch } from './bounded-fetch.ts'
 import type { ClientAuthentication, ClientCredential } from './client-authentication.ts'
-import { createDiscovery } from './discovery.ts'
+import { createDiscovery, type idTokenAlgorithms } from './discovery.ts'
 import { type LogoutToken, readLogoutToken } from './logout-token.ts'
 import { type Person, personOf, renewedPerson } from './person.ts'
 import { asProviderError, ProviderError } from './provider-error.ts'
 import { createProviderKeys } from './provider-keys.ts'
 
+export { idTokenAlgorithms } from './discovery.ts'
 export type { Person } from './person.ts'
 export { ProviderError } from './provider-error.ts'
 
@@ -61,8 +62,6 @@ export type Provider = {
   logoutToken(token: string): Promise<LogoutToken>
 }
 
-/** Signature algorithms that an ID token may have. Never `none`, and nothing that a shared secret could sign. */
-export const idTokenAlgorithms = ['ES256', 'RS256', 'PS256', 'EdDSA'] as const
 type IdTokenAlgorithm = (typeof idTokenAlgorithms)[number]
 
 /** The provider as it is configured. */
@@ -74,7 +73,7 @@ export type ProviderConfig = {
   scope: string
   /** Whether authorization requests are pushed: `auto` where the provider offers it. */
   pushedRequests: 'auto' | 'required' | 'never'
-  /** Signature algorithms of ID and logout tokens. */
+  /** The algorithms that the client is registered for, of ID and logout tokens; the provider's other keys say nothing. */
   idTokenAlgorithms: readonly IdTokenAlgorithm[]
   /** Where a login says which roles the person has; dots lead into objects. */
   rolesClaim: string
@@ -90,7 +89,8 @@ export type ProviderConfig = {
 export const providerDefaults = {
   scope: 'openid',
   pushedRequests: 'auto',
-  idTokenAlgorithms,
+  // OpenID Connect Registration §2: what `id_token_signed_response_alg` is when nobody says.
+  idTokenAlgorithms: ['RS256'],
   rolesClaim: 'realm_access.roles',
   userinfo: false,
   assumedLifetime: 5 * 60_000,
@@ -174,6 +174,11 @@ export function createProvider(options: ProviderOptions): Provider {
   /** The signature, which openid-client leaves to TLS, and the hash of the access token (Core §3.1.3.7-8). */
   async function assertSigned(answer: client.TokenEndpointResponse, atHash: unknown): Promise<void> {
     const algorithms = [...options.idTokenAlgorithms]
+    const { alg = 'none' } = decodeProtectedHeader(answer.id_token as string)
+    if (!(algorithms as string[]).includes(alg)) {
+      logger.error({ alg, expected: algorithms }, 'the ID token is signed by another algorithm: see idTokenAlgorithms')
+      throw new ProviderError('untrusted', `the ID token is signed with ${alg}, not ${algorithms.join(' or ')}`)
+    }
     const { protectedHeader } = await keys.verify(
       find => compactVerify(answer.id_token as string, find, { algorithms }),
       0,

@@ -1,5 +1,7 @@
+import { createPublicKey, type webcrypto } from 'node:crypto'
+import { isSoundKey } from '@banking/auth'
 import type { Logger } from '@banking/telemetry'
-import { createLocalJWKSet, errors, type JSONWebKeySet } from 'jose'
+import { createLocalJWKSet, errors, type JSONWebKeySet, type JWK } from 'jose'
 import type { CustomFetch } from 'openid-client'
 import { ProviderError } from './provider-error.ts'
 
@@ -61,13 +63,25 @@ export function createProviderKeys(options: {
         `the keys of the identity provider cannot be had: status ${response.status}`,
       )
     try {
-      held = { keys: createLocalJWKSet((await response.json()) as JSONWebKeySet), fetchedAt: now() }
+      held = { keys: createLocalJWKSet(sound((await response.json()) as JSONWebKeySet)), fetchedAt: now() }
     } catch (cause) {
       throw new ProviderError('unavailable', 'what the identity provider publishes as its keys is no JWK Set', {
         cause,
       })
     }
     return held.keys
+  }
+
+  /** What proves nothing is left out; what is no JWK Set at all is for jose to say. */
+  const sound = (set: JSONWebKeySet): JSONWebKeySet => {
+    if (!Array.isArray(set?.keys)) return set
+    const keys = set.keys.filter(isUsable)
+    if (keys.length < set.keys.length)
+      logger.warn(
+        { left: set.keys.length - keys.length },
+        'keys of the identity provider are left out: they are too weak, or none',
+      )
+    return { ...set, keys }
   }
 
   const current = async (cooldown: number): Promise<{ keys: FindKey; isNew: boolean }> => {
@@ -95,6 +109,18 @@ export function createProviderKeys(options: {
         return verify(await load())
       }
     },
+  }
+}
+
+/** Keys of other kinds than ours sign nothing that we take: whatever they are is no matter. */
+function isUsable(jwk: JWK): boolean {
+  if (jwk?.kty !== 'RSA') return true
+  try {
+    return isSoundKey(
+      createPublicKey({ key: { kty: 'RSA', n: jwk.n, e: jwk.e } as webcrypto.JsonWebKey, format: 'jwk' }),
+    )
+  } catch {
+    return false
   }
 }
 

@@ -13,6 +13,7 @@ import { createKeys, type Fetch } from './keys.ts'
 export { type Access, type RouteAccess, routeAccess } from './access.ts'
 export type { Principal, TokenType } from './claims.ts'
 export type { Fetch } from './keys.ts'
+export { isSoundKey } from './sound-key.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {

@@ -4,6 +4,7 @@ import type { Logger, Metrics } from '@banking/telemetry'
 import buildGetJwks, { type GetJwks } from 'get-jwks'
 import { Agent, fetch as undiciFetch } from 'undici'
 import { isObject } from './jws.ts'
+import { isSoundKey } from './sound-key.ts'
 
 /** The part of `fetch` that is used, so that a test may hand in its own. */
 export type Fetch = (
@@ -195,8 +196,7 @@ function fits({ kty, crv }: Record<string, unknown>, alg: string): boolean {
 function publicKeyOf({ kty, crv, x, y, n, e }: Record<string, unknown>): string | undefined {
   try {
     const key = createPublicKey({ key: { kty, crv, x, y, n, e } as webcrypto.JsonWebKey, format: 'jwk' })
-    const { modulusLength = 2048, publicExponent = 65_537n } = key.asymmetricKeyDetails ?? {}
-    if (modulusLength < 2048 || publicExponent < 65_537n) return undefined
+    if (!isSoundKey(key)) return undefined
     return key.export({ type: 'spki', format: 'pem' }) as string
   } catch {
     // Not a point of the curve, or no key at all: one bad key must not take the others down.
