@@ -107,6 +107,7 @@ async function startGuarded(plan: Plan, screen: Terminal, guard: Guard): Promise
       ),
     )
   }
+  for (const { name, remedy } of missing) screen.say(screen.style('yellow', `${name} is missing: ${remedy}`))
   const isThere = (name: PartName) => origins.has(name)
   const parts = planned.filter(({ name, needs }) => isThere(name) && needs.every(isThere))
   const folders = appFolders(plan.root).filter(({ name, needs }) => plan.apps.includes(name) && needs.every(isThere))

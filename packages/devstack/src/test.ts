@@ -5,6 +5,7 @@ import { developmentState, root, untilAsked } from './dev.ts'
 import { type Flag, help, readFlags } from './flags.ts'
 import { type PartName, partNames } from './parts/part.ts'
 import { removeCluster } from './parts/postgres.ts'
+import { installSystemPackages } from './parts/system.ts'
 import { chosen, type Plan, readReplicas } from './plan.ts'
 import { freePorts } from './ports.ts'
 import { type Guard, ignoreBrokenPipe, run, startGuard } from './process.ts'
@@ -61,6 +62,8 @@ async function runAll(globs: readonly string[], replicas: number, screen: Termin
   if (files.length === 0)
     throw new Error(`No test file matches ${globs.join(' ')}. Quote globs: 'packages/auth/**/*.test.ts'`)
 
+  const guard = startGuard(join(developmentState, 'runner'))
+  if (files.some(isJourney)) await prepareChromium(guard, screen)
   const given = process.env['STACK']
   const { stack, state } =
     given === undefined ? await provide(files, globs.length > 0, replicas, screen) : { stack: undefined, state: '' }
@@ -70,7 +73,6 @@ async function runAll(globs: readonly string[], replicas: number, screen: Termin
   void end.asked.then(() => {
     asked = true
   })
-  const guard = startGuard(join(developmentState, 'runner'))
   try {
     try {
       if (stack !== undefined) await Promise.race([stack.healthy, end.asked])
@@ -100,6 +102,14 @@ async function runAll(globs: readonly string[], replicas: number, screen: Termin
     return 130
   }
   return conclude(results, missing, state, screen)
+}
+
+/** What the browser of the journeys links to. Without it they say what is missing. */
+async function prepareChromium(guard: Guard, screen: Terminal): Promise<void> {
+  const site = { state: developmentState, guard, environment: process.env, progress: screen.progress }
+  await installSystemPackages(site, 'chromium').catch((error: Error) =>
+    screen.say(screen.style('yellow', error.message)),
+  )
 }
 
 const skipped = (file: string, missing: readonly Missing[]): TestResult => ({
@@ -138,7 +148,6 @@ async function provide(
     log: (source: string, line: string) => void log.write(`${source.padEnd(12)} | ${readable(line)}\n`),
   }
   const stack = await startStack(plan, quiet)
-  for (const { name, remedy } of stack.missing) screen.say(screen.style('yellow', `${name} is missing: ${remedy}`))
   return { stack, state }
 }
 

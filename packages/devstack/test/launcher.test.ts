@@ -1,14 +1,16 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join, resolve } from 'node:path'
 import { apps } from '@banking/contracts'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { help, readFlags } from '../src/flags.ts'
-import { cached } from '../src/parts/artifacts.ts'
+import { cached, java } from '../src/parts/artifacts.ts'
 import type { Site } from '../src/parts/part.ts'
+import { installSystemPackages } from '../src/parts/system.ts'
 import { instancesOf, type Plan, wantedPorts } from '../src/plan.ts'
 import { claimPorts, developmentPorts, freePorts, isFree } from '../src/ports.ts'
+import { startGuard } from '../src/process.ts'
 import { readStatus, type Status, statusFile, writeStatus } from '../src/status.ts'
 import { createTally } from '../src/tally.ts'
 import { readable, terminal } from '../src/terminal.ts'
@@ -274,4 +276,73 @@ t.test('a selection of tests starts what its files ask for', async t => {
   t.strictSame(partsOf([file('plain.test.ts')]), [])
   t.strictSame(new Set(partsOf([file('shop.test.ts')])), new Set(['redis', 'postgres']))
   t.equal(partsOf([file('whole.test.ts')]), 'all')
+})
+
+/** A system with nothing but programs that write down how they were called; `apt-get install` brings a java and a mvn. */
+async function bareSystem(t: Test, programs: readonly string[]) {
+  const folder = t.testdir()
+  const bin = join(folder, 'bin')
+  mkdirSync(bin)
+  const calls = join(folder, 'calls')
+  writeFileSync(calls, '')
+  const program = (name: string, text: string) => {
+    writeFileSync(join(bin, name), `#!/bin/sh\n${text}\n`)
+    chmodSync(join(bin, name), 0o755)
+  }
+  const note = `echo "$(/usr/bin/basename "$0") $*" >> '${calls}'`
+  const java = 'echo \'openjdk version "17.0.18"\''
+  const scripts: Record<string, string> = {
+    // What is asked of the two is answered as on Debian 12, where nothing is installed yet.
+    'dpkg-query': 'exit 1',
+    'apt-cache': 'case "$2" in openjdk-21*|*t64) exit 100;; *) echo "Package: $2";; esac',
+    'apt-get': `${note}\n[ "$1" = install ] || exit 0\necho 'Setting up things (1.0) ...'
+printf '#!/bin/sh\\n%s\\n' '${java.replaceAll("'", "'\\''")}' > '${bin}/java'; /bin/chmod +x '${bin}/java'`,
+  }
+  for (const name of programs) program(name, scripts[name] ?? '')
+  const told: string[] = []
+  const guard = startGuard(join(folder, 'state'))
+  t.teardown(() => guard.close())
+  const site: Site = {
+    state: folder,
+    guard,
+    environment: { PATH: bin },
+    progress: (source, text) => void told.push(`${source}: ${text}`),
+  }
+  return { site, bin, told, calls: () => readFileSync(calls, 'utf8').trim().split('\n').filter(Boolean) }
+}
+const isRoot = process.getuid?.() === 0
+
+t.test('Java is installed where that may be done without asking anybody, and that is said', async t => {
+  const { site, bin, told, calls } = await bareSystem(t, ['apt-get', 'apt-cache', 'dpkg-query'])
+  if (isRoot) {
+    t.equal(await java(site), join(bin, 'java'))
+    t.same(calls(), ['apt-get update -qq', 'apt-get install -y --no-install-recommends openjdk-17-jre-headless'])
+    t.match(told, [
+      'apt-get: reading the lists of packages …',
+      'apt-get: installing openjdk-17-jre-headless …',
+      'apt-get: Setting up things (1.0) ...',
+      'apt-get: installed openjdk-17-jre-headless',
+    ])
+    t.equal(await java(site), join(bin, 'java'))
+    t.equal(calls().length, 2, 'once')
+  } else {
+    await t.rejects(java(site), /Install it: sudo apt-get install -y openjdk-17-jre-headless maven/)
+    t.same(calls(), [])
+  }
+})
+
+t.test('the names of packages are those that the release knows', async t => {
+  const { site, calls } = await bareSystem(t, ['apt-get', 'apt-cache', 'dpkg-query'])
+  await installSystemPackages(site, 'chromium')
+  const installed = calls().at(-1) ?? ''
+  if (!isRoot) return t.equal(installed, '')
+  t.match(installed, / libnss3 .* libatk1\.0-0 .* libasound2 .* fonts-liberation/)
+  t.notMatch(installed, 't64')
+})
+
+t.test('without apt it is said what to type, for all that is missing', async t => {
+  const { site, calls } = await bareSystem(t, [])
+  const remedy = process.platform === 'darwin' ? 'brew install openjdk@21 maven' : 'openjdk-17-jre-headless maven'
+  await t.rejects(java(site), { message: new RegExp(`^Java is missing: .*${remedy}`) })
+  t.same(calls(), [])
 })

@@ -1,12 +1,13 @@
 import { createWriteStream } from 'node:fs'
-import { access, chmod, cp, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, cp, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
-import { delimiter, dirname, join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { promisify } from 'node:util'
 import yauzl, { type Entry, type Options, type ZipFile } from 'yauzl'
 import { complete } from '../process.ts'
 import type { Site } from './part.ts'
+import { exists, installSystemPackages, onPath, remedy } from './system.ts'
 
 /** The one folder that keeps what was fetched, shared by all clones of the project. */
 function cacheFolder(environment: Site['environment']): string {
@@ -40,40 +41,22 @@ export async function cached(
   return target
 }
 
-export const exists = (path: string): Promise<boolean> =>
-  access(path).then(
-    () => true,
-    () => false,
-  )
-
 /** Copies a data folder, by reference where the file system can. */
 export async function copyFolder(from: string, to: string): Promise<void> {
   await cp(from, to, { recursive: true, preserveTimestamps: true, verbatimSymlinks: true, mode: 2 /* FICLONE */ })
 }
 
-/** First match on PATH. */
-export async function onPath(site: Site, name: string): Promise<string | undefined> {
-  for (const folder of (site.environment['PATH'] ?? '').split(delimiter)) {
-    if (folder === '' || folder.includes('node_modules')) continue
-    const path = join(folder, name)
-    if (await exists(path)) return path
-  }
-  return undefined
-}
-
-const remedy = (linux: string, mac: string): string =>
-  process.platform === 'darwin'
-    ? `brew install ${mac}`
-    : `sudo apt-get install -y ${linux}   (or your system's own way)`
-
 /**
- * The Java that runs Kafka and Keycloak.
+ * The Java that runs Kafka and Keycloak; installed where that may be done.
  * @throws Error with the remedy when there is none, or only an older one
  */
 export async function java(site: Site): Promise<string> {
   const home = site.environment['JAVA_HOME']
-  const candidates = [home === undefined ? undefined : join(home, 'bin', 'java'), await onPath(site, 'java')]
-  const install = remedy('openjdk-17-jre-headless', 'openjdk@21')
+  const own = home === undefined ? undefined : join(home, 'bin', 'java')
+  if ((own === undefined || !(await exists(own))) && (await onPath(site, 'java')) === undefined)
+    await installSystemPackages(site, 'java')
+  const candidates = [own, await onPath(site, 'java')]
+  const install = await remedy(site)
   for (const path of candidates) {
     if (path === undefined || !(await exists(path))) continue
     const text = await complete(site.guard, { name: 'java', command: path, args: ['-version'] }).catch(() => '')
@@ -90,10 +73,10 @@ export async function java(site: Site): Promise<string> {
  * @throws Error with the remedy when Maven is missing or does not get it
  */
 async function maven(site: Site, source: string, folder: string, args: readonly string[]): Promise<void> {
+  if ((await onPath(site, 'mvn')) === undefined) await installSystemPackages(site, 'maven')
   const command = await onPath(site, 'mvn')
-  if (command === undefined) {
-    throw new Error(`Maven is missing: it fetches ${source}. Install it: ${remedy('maven', 'maven')}`)
-  }
+  if (command === undefined)
+    throw new Error(`Maven is missing: it fetches ${source}. Install it: ${await remedy(site)}`)
   site.progress(source, 'fetching with Maven …')
   let lastTold = 0
   const onLine = (line: string) => {

@@ -6,8 +6,9 @@ import { join } from 'node:path'
 import { createTopics } from '@banking/messaging'
 import { createLogger } from '@banking/telemetry'
 import { complete, type Program } from '../process.ts'
-import { cached, exists, fetchLibraries, java } from './artifacts.ts'
+import { cached, fetchLibraries, java } from './artifacts.ts'
 import type { Origin, Part, Site } from './part.ts'
+import { exists } from './system.ts'
 
 const version = '4.4.0'
 const artifacts = [`org.apache.kafka:kafka_2.13:${version}`, 'org.slf4j:slf4j-simple:1.7.36']

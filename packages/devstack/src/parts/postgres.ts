@@ -4,8 +4,9 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import postgres from 'postgres'
 import { complete, type Program } from '../process.ts'
-import { copyFolder, exists } from './artifacts.ts'
+import { copyFolder } from './artifacts.ts'
 import { developmentPassword, type Origin, type Part, reached, type Site } from './part.ts'
+import { exists } from './system.ts'
 
 const version = '18.4'
 /** The unprivileged user that PostgreSQL runs as when root starts it, since it refuses root. */

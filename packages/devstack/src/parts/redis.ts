@@ -2,8 +2,9 @@ import { chmod, mkdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createClient } from 'redis'
 import { complete, type Program } from '../process.ts'
-import { cached, fetchArtifact, megabytes, onPath, unzip } from './artifacts.ts'
+import { cached, fetchArtifact, megabytes, unzip } from './artifacts.ts'
 import { type Origin, type Part, reached, type Site } from './part.ts'
+import { onPath } from './system.ts'
 
 const artifact = 'com.github.codemonstur:embedded-redis:1.4.3'
 
