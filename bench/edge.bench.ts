@@ -20,6 +20,7 @@ import {
 } from './edge/programs.ts'
 import { beginSessions, type LoginTokens } from './edge/sessions.ts'
 import { type EdgeSettings, redisWithoutTracking } from './edge/settings.ts'
+import { measureStreams } from './edge/streams.ts'
 import { keyFiles, plainProxy, prefix, standInTokens, startUpstream } from './edge/surroundings.ts'
 
 /*
@@ -31,6 +32,7 @@ const { values: flags } = parseArgs({
     minutes: { type: 'string' },
     connections: { type: 'string', default: '8,64,256' },
     only: { type: 'string', default: '' },
+    streams: { type: 'string' },
   },
 })
 const seconds = Number(process.env['BENCH_SECONDS'] ?? 2)
@@ -84,6 +86,10 @@ async function main(): Promise<void> {
     await soak({ folder, settings, tokens, load, minutes: Number(flags.minutes) })
     return
   }
+  if (flags.streams !== undefined) {
+    await measureStreams({ folder, settings, tokens, count: Number(flags.streams) })
+    return
+  }
   const wanted = (await candidates(settings, cookie, bank)).filter(({ name }) => name.match(flags.only))
   const samples = new Map<string, number[]>()
   for (let start = 1; start <= starts; start++) {
@@ -94,7 +100,9 @@ async function main(): Promise<void> {
   }
   process.stderr.write('\n')
   report(samples)
-  if (flags.only === '') await measureMemory({ folder, settings, tokens })
+  if (flags.only !== '') return
+  await measureMemory({ folder, settings, tokens })
+  await measureStreams({ folder, settings, tokens, count: 2_000 })
 }
 
 async function started({ name, start }: Candidate): Promise<Variant> {

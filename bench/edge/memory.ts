@@ -97,7 +97,7 @@ async function leave(url: string, cookies: readonly string[], time: number): Pro
   return count
 }
 
-async function startEdge(folder: string, settings: EdgeSettings): Promise<{ running: Running; url: string }> {
+export async function startEdge(folder: string, settings: EdgeSettings): Promise<{ running: Running; url: string }> {
   const own = { ...settings, port: await freePort() }
   const file = join(import.meta.dirname, 'bff.ts')
   const env = { SETTINGS: JSON.stringify(own) }
@@ -108,7 +108,7 @@ async function startEdge(folder: string, settings: EdgeSettings): Promise<{ runn
 }
 
 /** Heap after a collection, and resident memory. */
-async function useOf({ child, pid }: Running): Promise<{ heapUsed: number; rss: number }> {
+export async function useOf({ child, pid }: Running): Promise<{ heapUsed: number; rss: number }> {
   const answer = once(child, 'message')
   child.send('memory')
   const [{ heapUsed }] = (await answer) as [NodeJS.MemoryUsage]

@@ -2,6 +2,8 @@ import { once } from 'node:events'
 import { createServer, request as httpRequest, type IncomingMessage } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { Readable } from 'node:stream'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { eventually } from '@banking/testkit'
 import t, { type Test } from 'tap'
 import { createPipe, type Outcome, type PipeOptions } from '../src/proxy/pipe.ts'
@@ -200,4 +202,33 @@ t.test('so many requests wait for a connection, so many bytes of them, and the n
     t.match(outcomes[0], { kind: 'failed', isReset: false, problem: { status: 503, headers: { 'retry-after': '2' } } })
     t.equal((await answerTo(ask('a whole request', '/', { size }))).status, 503)
   }
+})
+
+t.test('an idle stream holds less than 32 KB, its two ends included', async t => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const { origin, sockets } = await speaking(t, socket => {
+    socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n')
+  })
+  const { ask } = await forwarding(t, origin)
+  const open = async (count: number): Promise<void> => {
+    const requests = Array.from({ length: count }, () => ask('a stream'))
+    await Promise.all(
+      requests.map(async request => {
+        const [response] = (await once(request, 'response')) as [IncomingMessage]
+        await once(response, 'data')
+      }),
+    )
+  }
+  const held = (): number => {
+    collect()
+    const { heapUsed, external } = process.memoryUsage()
+    return heapUsed + external
+  }
+  await open(100)
+  const before = held()
+  await open(300)
+  const each = (held() - before) / 300
+  t.ok(each < 32 * 1024, `${each} bytes each`)
+  t.equal(sockets.length, 400)
 })
