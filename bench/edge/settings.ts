@@ -35,6 +35,7 @@ export const edgeConfig = (settings: EdgeSettings): BffConfig => ({
     ...providerDefaults,
     issuer: settings.issuer,
     clientId: 'banking-web-app',
+    idTokenAlgorithms: ['ES256'],
     credential: { method: 'private_key_jwt', keyFile: settings.clientKeyFile },
   },
   sessionKeys: readKeyRing(settings.sessionKeyFile),

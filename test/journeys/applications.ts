@@ -102,6 +102,7 @@ export async function documentedEdge(
       PUBLIC_ORIGIN: publicOrigin,
       PORT: String(port),
       HEALTH_PORT: String(healthPort),
+      ID_TOKEN_ALGORITHMS: 'ES256',
       ISSUER: bank.status.issuer,
       CLIENT_ID: await realmAdmin(bank).addEdge(t, publicOrigin),
       CLIENT_KEY_FILE: join(folder, 'client-keys.json'),
