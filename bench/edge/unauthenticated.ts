@@ -22,15 +22,21 @@ app.addHook('onRequest', (request, reply, done) => {
 })
 app.removeAllContentTypeParsers()
 const forwarder = createForwarder({
+  sessions: { touch: () => undefined, find: () => ({ over: 'none' }) },
+  streams: { open: () => undefined },
+  admission: {
+    admitUpload: () => undefined,
+    streamsOf: () => () => undefined,
+    clientOf: ({ raw }) => raw.socket.remoteAddress ?? '',
+  },
   headers,
   sessionCookie: config.cookie.name,
   publicOrigin,
-  clientOf: ({ raw }) => raw.socket.remoteAddress ?? '',
   metrics,
 })
 const token = 'x'.repeat(settings.tokenLength)
 for (const upstream of config.upstreams) {
-  const forward = forwarder.to(upstream, { token: () => token })
+  const { forward } = forwarder.to(upstream, { atHand: () => token, obtain: () => token })
   for (const url of [upstream.prefix, `${upstream.prefix}/*`]) app.get(url, forward)
 }
 await app.listen({ host: '127.0.0.1', port: config.port })

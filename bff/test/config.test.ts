@@ -131,6 +131,9 @@ t.test('the bank’s own set-up is such a file, and says the same as the rest of
     t.same([name, prefix, token, audience, scope], [known, known_path, 'exchange', audienceOf(known), scopeOf(known)])
   }
   t.ok(config.upstreams.length >= 3)
+  // It is the one that the web app reads, and the service allows a person as many.
+  const streaming = config.upstreams.filter(({ streams }) => streams.paths.length > 0)
+  t.match(streaming, [{ name: 'notification', streams: { paths: ['/api/notifications/stream'], perSession: 8 } }])
 })
 
 /** Each change of {@link smallest} and the only line that is said about it. */
@@ -336,6 +339,27 @@ const wrong: [name: string, change: (file: string) => string, said: string][] = 
     'paths that overlap',
     file => `${file}  - path: /api/orders\n    url: http://127.0.0.1:4001\n    token: none\n`,
     'edge.yaml:14:11 upstreams[1].path overlaps /api. What goes where would depend on the order. Choose paths of which none is below another.',
+  ],
+  [
+    'a stream of another path',
+    file => `${file}    streams:\n      paths: [/api/events, /apis/events]\n`,
+    'edge.yaml:15:28 upstreams[0].streams.paths[1] is not below /api. It would never be asked for here. Write a path of this upstream.',
+  ],
+  [
+    'a stream of another upstream',
+    file =>
+      `${file}  - path: /\n    kind: pages\n    url: http://127.0.0.1:4001\n    token: none\n    streams:\n      paths: [/live, /api/events]\n`,
+    'edge.yaml:19:22 upstreams[1].streams.paths[1] is below /api. It would never be asked for here. Write a path of this upstream.',
+  ],
+  [
+    'a stream twice, by another name',
+    file => `${file}    streams:\n      paths: ["/api/:id/events", "/api/:order/events"]\n`,
+    'edge.yaml:15:34 upstreams[0].streams.paths[1] is there twice. Both mean the same requests. Remove one of them.',
+  ],
+  [
+    'streams by a wildcard',
+    file => `${file}    streams:\n      paths: ["/api/*"]\n`,
+    'edge.yaml:15:15 upstreams[0].streams.paths[0] is not a canonical path. Two servers could read it in two ways. Write for example /api/orders/:id/events: it begins with /, has no / at its end, and only letters, digits, - . _ ~ between; a name after : stands for one segment.',
   ],
   [
     'an exchange for nobody',

@@ -63,6 +63,7 @@ const bankUpstreams = (origins: Readonly<Record<string, string>>): Upstream[] =>
     ...upstreamDefaults,
     name,
     prefix: appOf(name as AppName).path,
+    streams: { ...upstreamDefaults.streams, paths: [`${appOf(name as AppName).path}/stream`] },
     origin: address,
     // The tests' own way to ask a service for something; in the bank it is the customer service's alone.
     requestHeaders: ['x-purpose'],
@@ -79,7 +80,7 @@ export async function edge(
     /** Addresses of the bank's services, or any upstreams at all. */
     upstreams?: Partial<Record<'customer' | 'payment' | 'notification', string>> | readonly Upstream[]
     /** What holds for each upstream instead of the defaults. */
-    upstream?: Partial<Pick<Upstream, 'timeout' | 'connections' | 'bodyLimit' | 'host'>>
+    upstream?: Partial<Pick<Upstream, 'timeout' | 'connections' | 'streams' | 'bodyLimit' | 'host'>>
     config?: Partial<BffConfig>
     provider?: TestProvider
     /** What the edge is told of the provider, beside its address. */

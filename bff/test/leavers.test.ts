@@ -51,7 +51,7 @@ async function serving(t: Test, limits: Partial<Limits> = {}) {
   const head = (method: 'GET' | 'POST', path = '/api/payments'): string =>
     `${method} ${path} HTTP/1.1\r\nhost: a\r\nx-csrf: 1\r\norigin: ${origin}\r\ncookie: __Host-session=${person.cookie()}\r\n`
   /** A request as far as its empty line, or with what comes after it. */
-  const speak = (method: 'GET' | 'POST', rest = '\r\n'): Socket => dial(head(method).concat(rest))
+  const speak = (method: 'GET' | 'POST', rest = '\r\n', path?: string): Socket => dial(head(method, path).concat(rest))
   const statusOf = async (socket: Socket): Promise<string> =>
     String((await once(socket, 'data'))[0]).slice('HTTP/1.1 '.length, 'HTTP/1.1 '.length + 3)
   return {
@@ -79,14 +79,17 @@ async function isFree(t: Test, it: Edge): Promise<void> {
   // What was held comes before it.
   t.equal((await it.person.fetch('/oauth2/userinfo')).statusCode, 200)
   await soon(async () => (await inProgress(it)).every(line => line.endsWith(' 0')))
-  const isEmpty = t.same(await inProgress(it), ['concurrent_requests 0', 'concurrent_uploads 0'])
+  const isEmpty = t.same(await inProgress(it), ['concurrent_requests 0', 'concurrent_uploads 0', 'streams 0'])
   if (!isEmpty) return
   held.length = 0
+  const reached = (what: string): number =>
+    held.filter(({ request: { method, url } }) => `${method} ${url}`.startsWith(what)).length
   const uploads = Array.from({ length: 2 }, () => speak('POST', `content-length: ${large}\r\n\r\n{`))
-  if (!t.ok(await soon(() => held.length === 2), 'two uploads reach the service')) return
+  if (!t.ok(await soon(() => reached('POST') === 2), 'two uploads reach the service')) return
   t.equal(await statusOf(speak('POST', `content-length: ${large}\r\n\r\n{`)), '429', 'a third upload')
-  const calls = Array.from({ length: 2 }, () => speak('GET'))
-  if (!t.ok(await soon(() => held.length === 4), 'two calls beside them')) return
+  await eventually(async () => (await inProgress(it))[0] === 'concurrent_requests 2')
+  const calls = Array.from({ length: 2 }, () => speak('GET', '\r\n', '/api/payments/free'))
+  if (!t.ok(await soon(() => reached('GET /api/payments/free') === 2), 'two calls beside them')) return
   t.equal(await statusOf(speak('GET')), '429', 'a fifth call')
   const statuses = calls.map(statusOf)
   for (const { response } of held) response.end('{}')
@@ -97,7 +100,7 @@ async function isFree(t: Test, it: Edge): Promise<void> {
 
 /** @returns whether it became true before a defect would have to be assumed */
 async function soon(condition: () => boolean | Promise<boolean>): Promise<boolean> {
-  for (let tries = 0; tries < 300; tries++) {
+  for (let tries = 0; tries < 1_000; tries++) {
     if (await condition()) return true
     await after(5)
   }
@@ -121,6 +124,7 @@ type Moment = {
 
 const call = (it: Edge): Socket => it.speak('GET')
 const upload = (it: Edge): Socket => it.speak('POST', `content-length: ${large}\r\n\r\n{`)
+const stream = (it: Edge): Socket => it.speak('GET', '\r\n', '/api/payments/stream')
 const stopRedis = { hold: ({ link }: Edge) => link.stall(), goOn: ({ link }: Edge) => link.mend() }
 const hasReached = (requests: number) => (it: Edge) => it.held.length >= requests
 
@@ -178,6 +182,16 @@ const moments: Record<string, Moment> = {
     isThere({ held }) {
       for (const { response } of held) if (!response.headersSent) response.write('{')
       return held.length === connections
+    },
+  },
+  'while its stream’s session is looked up': { ...stopRedis, before: forgetSession, begin: stream },
+  'while its stream waits for a token': { ...stopProvider(), begin: stream },
+  'before its stream begins': { begin: stream, isThere: hasReached(4) },
+  'in the middle of its stream': {
+    begin: stream,
+    isThere({ held }) {
+      for (const { response } of held) if (!response.headersSent) response.write(': hello\n\n')
+      return held.length === 4
     },
   },
   'while others wait behind it on its connection': {

@@ -11,6 +11,7 @@ import { upstreamDefaults } from '../src/config/options.ts'
 import type { Upstream } from '../src/proxy/upstreams.ts'
 import { selfSigned } from './certificate.ts'
 import { type Browser, edge, origin, testUpstream } from './edge.ts'
+import { alice } from './provider.ts'
 
 const minute = 60_000
 const own = { 'x-csrf': '1', 'sec-fetch-site': 'same-origin' }
@@ -1081,6 +1082,7 @@ t.test('a 401 of a service is never the person’s: a new token, one more try, t
     response.end('{}')
   })
   const tokens = () => upstream.seen.map(({ headers }) => headers.authorization)
+  const isAlarmed = () => lines().some(line => line['alert'] === 'upstream_refuses_tokens')
   const post = (payload: string) => person.fetch('/api/payments', { method: 'POST', payload, headers: { origin } })
 
   t.equal((await person.fetch('/api/payments')).statusCode, 200)
@@ -1098,8 +1100,10 @@ t.test('a 401 of a service is never the person’s: a new token, one more try, t
   advance(4_000)
   refuse = 1
   const large = await post('a'.repeat(16 * 1024 + 1))
-  t.match(large.json(), { code: 'upstream_failed', status: 502 })
-  t.equal((await person.fetch('/api/payments')).statusCode, 200, 'the next request has the new token')
+  t.match(large.json(), { code: 'not_carried_out', status: 503 }, 'a body that is gone cannot be sent again from here')
+  t.equal(large.headers['retry-after'], '1')
+  t.notOk(isAlarmed(), 'nobody is woken for a token that could be renewed')
+  t.equal((await post('a'.repeat(16 * 1024 + 1))).statusCode, 200, 'sent again it has the new token')
 
   advance(4_000)
   refuse = Number.POSITIVE_INFINITY
@@ -1108,8 +1112,68 @@ t.test('a 401 of a service is never the person’s: a new token, one more try, t
   t.match(refused.json(), { code: 'upstream_failed', status: 502 })
   t.equal(refused.headers['www-authenticate'], undefined)
   t.equal(upstream.seen.length - before, 2)
-  t.ok(lines().some(line => line['alert'] === 'upstream_refuses_tokens'))
+  t.ok(isAlarmed())
+  t.match((await post('a'.repeat(16 * 1024 + 1))).json(), { code: 'upstream_failed', status: 502 }, 'large or not')
   t.equal((await person.fetch('/oauth2/userinfo')).statusCode, 200, 'and the session lives')
+})
+
+t.test('what an application that gets no token says of a person reaches the browser', async t => {
+  const challenges = ['Basic realm="shop"', 'Negotiate', 'NTLM', 'Digest realm="shop", nonce="1"', 'Bearer', undefined]
+  let challenge: string | undefined
+  const upstream = await testUpstream(t, (_request, response) => {
+    if (challenge !== undefined) response.setHeader('www-authenticate', challenge)
+    response.writeHead(401, { 'content-type': 'application/json' }).end('{"error":"log in to the shop"}')
+  })
+  for (const kind of ['api', 'pages'] as const) {
+    const prefix = '/shop'
+    const table: Upstream[] = [
+      { ...upstreamDefaults, name: 'shop', kind, prefix, origin: upstream.origin, token: 'none' },
+    ]
+    const { browser, lines, provider } = await edge(t, { upstreams: table })
+    const person = browser()
+    await person.login()
+    const before = { ...provider.calls }
+    for (challenge of challenges)
+      for (const more of [{}, { method: 'POST', headers: { origin }, payload: Buffer.alloc(20_000) }] as const) {
+        const answer = await person.fetch(`${prefix}/basket`, more)
+        t.equal(answer.statusCode, 401, `${kind} ${challenge}`)
+        t.same(answer.json(), { error: 'log in to the shop' })
+        // A browser would ask for a password in the edge's name, or send a Kerberos ticket, and none of it would arrive.
+        t.equal(answer.headers['www-authenticate'], undefined, `${kind} ${challenge}`)
+      }
+    t.same(provider.calls, before, 'there is no token to renew')
+    t.notOk(lines().some(line => line['alert'] !== undefined))
+    t.equal((await person.fetch('/oauth2/userinfo')).statusCode, 200, 'and the session lives')
+  }
+})
+
+t.test('a session that ends while its body comes, or while it waits for a token, is not forwarded', async t => {
+  for (const end of ['by the person', 'by the provider'] as const) {
+    const { port, cookie, person, upstream, provider, sessions, app } = await serving(t)
+    let arrived = 0
+    app.server.on('request', () => arrived++)
+    const begun = ask({ port, cookie }, '/api/payments', { method: 'POST', headers: { origin, 'content-length': '2' } })
+    begun.request.write('{')
+    await eventually(() => arrived === 1)
+    const gate = Promise.withResolvers<void>()
+    let asked = false
+    provider.hooks.token = async (_grant, honest) => {
+      asked = true
+      await gate.promise
+      return honest()
+    }
+    const waiting = whole(ask({ port, cookie }, '/api/payments').send())
+    await eventually(() => asked)
+    if (end === 'by the person') await person.fetch('/oauth2/sign_out', { method: 'POST', headers: { origin } })
+    else await sessions.endBy({ sub: alice.sub })
+    gate.resolve()
+    begun.request.end('}')
+    for (const answer of [await whole(begun.response), await waiting]) {
+      t.equal(answer.status, 401, end)
+      t.match(JSON.parse(answer.body), { code: 'login_required' })
+    }
+    t.equal(upstream.seen.length, 0)
+  }
 })
 
 t.test('a service that answers 401 again and again does not cost the provider a token each time', async t => {

@@ -1,10 +1,10 @@
 import type { ServerResponse } from 'node:http'
-import { type Problem, problem } from '@banking/contracts'
+import { type Problem, type ProblemCode, problem } from '@banking/contracts'
 import type { Logger, Metrics } from '@banking/telemetry'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Redis } from '../redis.ts'
 import { addressBlock, clientAddress, siteOf, type TrustedProxies } from './client-address.ts'
-import { createInProgress } from './in-progress.ts'
+import { createInProgress, type InProgress } from './in-progress.ts'
 import { createQuota, type Quota, type Rate } from './quota.ts'
 
 /** How much one may ask for. Rates hold over all replicas, numbers of things at once for each of them. */
@@ -47,6 +47,14 @@ export const defaultLimits: Limits = {
   addressConnections: 1_000,
 }
 
+/** How many answers of one upstream may stay open at the same time, in one process. */
+export type StreamLimits = {
+  /** In all; each has a connection of its own. */
+  connections: number
+  /** Of one session. */
+  perSession: number
+}
+
 /** Counts what is asked for, and refuses what is too much: 429 `rate_limited`. */
 export type Admission = {
   /**
@@ -68,6 +76,13 @@ export type Admission = {
   clientOf: (request: FastifyRequest) => string
   /** @throws Problem `rate_limited` when this session sends too many bodies already */
   admitUpload: (sessionId: string, response: ServerResponse) => void
+  /**
+   * Counts the streams of one upstream.
+   *
+   * @returns admits one more; throws the Problem `streams_exhausted` when this session has too many of them, `overloaded`
+   * when all together have
+   */
+  streamsOf: (limits: StreamLimits) => (sessionId: string, response: ServerResponse) => void
 }
 
 /** Routes that cost more than an answer of ours, by their own limit. The router has matched them: spelling is no way round. */
@@ -107,6 +122,7 @@ export function createAdmission(options: {
   }
   const requests = createInProgress(limits.concurrentRequests)
   const uploads = createInProgress(limits.concurrentUploads)
+  const streams: InProgress[] = []
   options.metrics.gauge(
     'bff_in_progress',
     'What is counted now against a limit of things at once.',
@@ -114,13 +130,19 @@ export function createAdmission(options: {
     gauge => {
       gauge.set({ limit: 'concurrent_requests' }, requests.total())
       gauge.set({ limit: 'concurrent_uploads' }, uploads.total())
+      gauge.set(
+        { limit: 'streams' },
+        streams.reduce((sum, each) => sum + each.total(), 0),
+      )
     },
   )
 
-  const refusal = (limit: string, wait: number, detail?: string): Problem => {
+  const refuseAs = (code: ProblemCode, limit: string, wait: number, detail?: string): Problem => {
     refused.inc({ limit })
-    return problem('rate_limited', detail, { headers: { 'retry-after': String(Math.ceil(wait / 1000)) } })
+    return problem(code, detail, { headers: { 'retry-after': String(Math.ceil(wait / 1000)) } })
   }
+  const refusal = (limit: string, wait: number, detail?: string): Problem =>
+    refuseAs('rate_limited', limit, wait, detail)
   /** Synchronous but for the one request in a block that waits for the next. */
   const charge = (limit: Rates, subject: string): Promise<void> | undefined => {
     const wait = quotas[limit].take(subject)
@@ -204,6 +226,15 @@ export function createAdmission(options: {
     admitUpload(sessionId, response) {
       if (!uploads.enter(sessionId, response))
         throw refusal('concurrent_uploads', 1_000, 'Too many bodies of this session are on their way.')
+    },
+    streamsOf({ connections, perSession }) {
+      const ofSession = createInProgress(perSession)
+      const ofAll = createInProgress(connections)
+      streams.push(ofAll)
+      return (sessionId, response) => {
+        if (!ofSession.enter(sessionId, response)) throw refuseAs('streams_exhausted', 'streams', 1_000)
+        if (!ofAll.enter('all', response)) throw refuseAs('overloaded', 'upstream_streams', 1_000)
+      }
     },
   }
 }

@@ -33,6 +33,7 @@ export const upstreamDefaults = {
   kind: 'api',
   timeout: 10 * second,
   connections: 128,
+  streams: { paths: [] as readonly string[], connections: 4_096, perSession: 10 },
   bodyLimit: 1024 * 1024,
   requestHeaders: [],
   forwarded: true,
@@ -199,6 +200,30 @@ const Upstream = group('A service behind the edge.', {
     minimum: 1,
     maximum: 10_000,
     default: upstreamDefaults.connections,
+  }),
+  streams: group('Answers that stay open without an end in sight, such as server-sent events.', {
+    paths: list(text('pathPattern', { description: 'A path; `:id` stands for one segment.' }), {
+      description:
+        'Where such answers are asked for, below `path`; `:id` stands for one segment. Any other answer must go on at least every 30 s, whatever its type.',
+      protects:
+        'Only these have connections of their own and no limit of time; nothing that a request says of itself makes it one of them.',
+      example: '[/api/orders/events, /api/orders/:id/events]',
+      default: upstreamDefaults.streams.paths,
+    }),
+    connections: integer({
+      description: 'How many may be open at the same time in one process; 503 beyond.',
+      protects: 'Connections and memory, from a crowd.',
+      minimum: 1,
+      maximum: 1_000_000,
+      default: upstreamDefaults.streams.connections,
+    }),
+    perSession: integer({
+      description: 'How many of them one session may have; 429 beyond.',
+      protects: 'Everybody else’s streams, from one person’s script.',
+      minimum: 1,
+      maximum: 10_000,
+      default: upstreamDefaults.streams.perSession,
+    }),
   }),
   bodyLimit: size({
     description: 'Size of a request body; 413 beyond.',

@@ -150,6 +150,33 @@ function checkPorts({ listen, internal }: Draft<Options>, refuse: Refuse): void 
 const isBelow = (path: string, above: string): boolean =>
   path === above || path.startsWith(above === '/' ? above : `${above}/`)
 
+function checkStreams(options: Draft<Options>, at: number, refuse: Refuse): void {
+  const { path: own = '/', streams } = options.upstreams?.[at] ?? {}
+  const foreign = ['/oauth2', ...(options.upstreams ?? []).map(other => other?.path)].filter(
+    path => path !== undefined && path !== '/' && path !== own,
+  ) as string[]
+  const known = new Set<string>()
+  for (const [index, path] of (streams?.paths ?? []).entries()) {
+    if (path === undefined) continue
+    const here: Path = ['upstreams', at, 'streams', 'paths', index]
+    const other = foreign.find(each => isBelow(path, each))
+    if (!isBelow(path, own) || other !== undefined)
+      refuse(
+        here,
+        new Complaint(
+          other === undefined ? `is not below ${own}` : `is below ${other}`,
+          'It would never be asked for here',
+          'Write a path of this upstream',
+        ),
+      )
+    // The names of segments make no difference.
+    const shape = path.replace(/\/:[^/]+/g, '/:')
+    if (known.has(shape))
+      refuse(here, new Complaint('is there twice', 'Both mean the same requests', 'Remove one of them'))
+    known.add(shape)
+  }
+}
+
 function checkUpstream(
   options: Draft<Options>,
   at: number,
@@ -178,6 +205,7 @@ function checkUpstream(
         ),
       )
   if (path === undefined) return
+  checkStreams(options, at, refuse)
   if (isBelow(path, '/oauth2'))
     refuse(
       here('path'),

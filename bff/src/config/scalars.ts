@@ -16,6 +16,7 @@ export type Form =
   | 'hostAndPort'
   | 'keyPrefix'
   | 'path'
+  | 'pathPattern'
   | 'scope'
   | 'cookieName'
   | 'fieldName'
@@ -194,6 +195,15 @@ export const forms: Readonly<Record<Form, (text: string, bounds: Bounds, folder:
         'is not a canonical path',
         'Two servers could read it in two ways',
         'Write for example /api/orders: it begins with /, has no / at its end, and only letters, digits, - . _ ~ between',
+      )
+    return text
+  },
+  pathPattern: text => {
+    if (!canonicalPath.test(text.replace(/(?<=\/):[A-Za-z][A-Za-z0-9_]*(?=\/|$)/g, 'x')))
+      throw new Complaint(
+        'is not a canonical path',
+        'Two servers could read it in two ways',
+        'Write for example /api/orders/:id/events: it begins with /, has no / at its end, and only letters, digits, - . _ ~ between; a name after : stands for one segment',
       )
     return text
   },

@@ -92,6 +92,7 @@ const explanations: Readonly<Partial<Record<ProblemCode, Explanation>>> = {
     action: { href: '/', label: 'Try again' },
   },
   upstream_unavailable: busy,
+  not_carried_out: busy,
   upstream_timeout: busy,
   overloaded: busy,
   exchange_refused: broken,

@@ -3,59 +3,53 @@ import { buffer } from 'node:stream/consumers'
 import { problem } from '@banking/contracts'
 import { childOf, formatTraceparent, type Histogram, inTrace, type Metrics } from '@banking/telemetry'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Admission } from '../admission/limits.ts'
 import type { SecurityHeaders } from '../pages/security-headers.ts'
-import { type FieldRules, fieldRules, requestFields, responseFields } from './header-fields.ts'
+import type { UpstreamTokens } from '../sessions/exchange.ts'
+import { confirmSession } from '../sessions/session.ts'
+import type { Session, Sessions } from '../sessions/sessions.ts'
+import type { Streams } from '../sessions/streams.ts'
+import { type FieldRules, fieldRules, isEventStream, requestFields, responseFields } from './header-fields.ts'
 import type { CreateHttpClient } from './http-client.ts'
 import { createPipe, type Outcome, type Pipe } from './pipe.ts'
 import { byKind, type Upstream } from './upstreams.ts'
 
-/** What the requests for one upstream are forwarded with. */
-type Passport = {
-  /**
-   * The bearer token for the upstream; undefined for none.
-   *
-   * @param rejected the token that the upstream has just answered with 401
-   */
-  token(request: FastifyRequest, rejected?: string): Promise<string | undefined> | string | undefined
-  /** Called before a body is passed on as it comes; may refuse it with a Problem. */
-  onUpload?(request: FastifyRequest, reply: FastifyReply): void
-  /** Called as an answer begins that may stay open without an end in sight. */
-  onStream?(request: FastifyRequest, reply: FastifyReply): void
-}
-
-/** Whether the answer may stay open without an end in sight: the browser asks for an event stream. */
-export const asksForStream = ({ raw }: FastifyRequest): boolean =>
-  raw.headers.accept?.includes('text/event-stream') === true
-
-/** Takes requests to upstreams and their answers back. Who may do so was decided before. */
+/** Takes requests to upstreams and their answers back. Whose session it is was decided before. */
 export type Forwarder = {
   /**
-   * The handler for one upstream. It gives no promise, since the framework would take one without a value for an
-   * answer without a body: all goes on by itself, and what cannot be answered is sent as an error. Nothing was written
-   * to the client then.
+   * The handlers for one upstream: for an ordinary request, and for one whose answer stays open. They give no promise,
+   * since the framework would take one without a value for an answer without a body: all goes on by itself, and what
+   * cannot be answered is sent as an error. Nothing was written to the client then.
    *
-   * @throws Problem for what is refused at once
+   * @param tokens what it is sent with; undefined for an upstream that gets none
+   * @throws Problem from a handler, for what is refused at once
    */
-  to(upstream: Upstream, passport: Passport): (request: FastifyRequest, reply: FastifyReply) => void
+  to(upstream: Upstream, tokens: UpstreamTokens | undefined): { forward: Handler; stream: Handler }
   close(): Promise<void>
 }
+
+type Handler = (request: FastifyRequest, reply: FastifyReply) => void
 
 /** Bytes of a body that are kept for the one retry after an upstream's 401. */
 const repeatable = 16 * 1024
 const bodiless: ReadonlySet<string> = new Set(['GET', 'HEAD'])
 
-export function createForwarder(options: {
+export type ForwarderOptions = {
+  sessions: Pick<Sessions, 'touch' | 'find'>
+  streams: Pick<Streams, 'open'>
+  admission: Pick<Admission, 'admitUpload' | 'streamsOf' | 'clientOf'>
   /** Name and value of every header field that the edge itself sends. */
   headers: SecurityHeaders
   /** Name of the cookie that no upstream may set. */
   sessionCookie: string
   publicOrigin: string
-  /** Address of the client of a request. */
-  clientOf: (request: FastifyRequest) => string
   metrics: Metrics
   /** What speaks to the upstreams; our own client when nothing else is said. */
   client?: CreateHttpClient | undefined
-}): Forwarder {
+}
+
+export function createForwarder(options: ForwarderOptions): Forwarder {
+  const { sessions, streams, admission } = options
   const seconds = options.metrics.histogram('upstream_request_duration_seconds', 'Time until an upstream was done.', [
     'upstream',
     'status',
@@ -63,26 +57,44 @@ export function createForwarder(options: {
   const pipes: Pipe[] = []
 
   return {
-    to(upstream, passport) {
+    to(upstream, tokens) {
       const { host = byKind[upstream.kind].host } = upstream
       const pipe = createPipe({
         origin: upstream.origin,
         host: host === 'public' ? new URL(options.publicOrigin).host : undefined,
         headersTimeout: upstream.timeout,
         connections: upstream.connections,
+        streams: upstream.streams.connections,
         client: options.client,
       })
       pipes.push(pipe)
-      const durations = durationsOf(upstream.name, seconds)
-      const rules = fieldRules(upstream, options)
-      const way = { passport, upstream, pipe, rules, durations, clientOf: options.clientOf }
-      return (request, reply) => forward(way, request, reply)
+      const route: Route = {
+        upstream,
+        pipe,
+        sessions,
+        streams,
+        admission,
+        tokens,
+        rules: fieldRules(upstream, options),
+        durations: durationsOf(upstream.name, seconds),
+      }
+      const admitStream = admission.streamsOf(upstream.streams)
+      return {
+        forward: (request, reply) => forward(route, request, reply, false),
+        stream(request, reply) {
+          admitStream(sessionOf(request).id, reply.raw)
+          forward(route, request, reply, true)
+        },
+      }
     },
     close: async () => {
       await Promise.all(pipes.map(pipe => pipe.close()))
     },
   }
 }
+
+/** Behind its guard a request has one. */
+const sessionOf = (request: FastifyRequest) => request.session as Session
 
 type Durations = (status: number | string, started: number) => void
 
@@ -99,75 +111,98 @@ function durationsOf(upstream: string, seconds: Histogram<'upstream' | 'status'>
   }
 }
 
-type Way = {
-  passport: Passport
+/** One upstream, and what its requests need. */
+type Route = {
   upstream: Upstream
   pipe: Pipe
+  sessions: ForwarderOptions['sessions']
+  streams: ForwarderOptions['streams']
+  admission: ForwarderOptions['admission']
+  /** Undefined for an upstream that gets no token. */
+  tokens: UpstreamTokens | undefined
   rules: FieldRules
   durations: Durations
-  clientOf: (request: FastifyRequest) => string
 }
 
-/** Without a body and with a token at hand, which is nearly always, there is no promise on the way. */
-function forward(way: Way, request: FastifyRequest, reply: FastifyReply): void {
+/** Without a body, with a token at hand and nothing to write, which is nearly always, there is no promise on the way. */
+function forward(route: Route, request: FastifyRequest, reply: FastifyReply, isStream: boolean): void {
+  const { tokens, sessions } = route
   const refuse = (error: unknown): void => void reply.send(error)
-  if (hasBody(request)) return void forwardBody(way, request, reply).catch(refuse)
-  const errand = new Errand(way, request, reply, null)
-  const token = way.passport.token(request)
-  if (token instanceof Promise) return void token.then(known => sendAndFinish(errand, known)).catch(refuse)
-  errand.send(token, outcome => {
+  const session = sessionOf(request)
+  const token = tokens?.atHand(session)
+  const touching = isByPerson(request, isStream) ? sessions.touch(session) : undefined
+  if (touching !== undefined || hasBody(request) || (tokens !== undefined && token === undefined))
+    return void inTrace(request.trace, () => forwardLater(route, request, reply, isStream, touching)).catch(refuse)
+  const outgoing = new UpstreamRequest(route, request, reply, null, isStream)
+  outgoing.send(token, outcome => {
     if (outcome.kind === 'answered' && outcome.complete) return
     // Called by the upstream's connection, which works in nobody's name.
-    inTrace(request.trace, () => finish(errand, token, outcome)).catch(refuse)
+    inTrace(request.trace, () => finish(outgoing, token, outcome)).catch(refuse)
   })
 }
 
-async function forwardBody(way: Way, request: FastifyRequest, reply: FastifyReply): Promise<void> {
-  const errand = new Errand(way, request, reply, await bodyOf(request, way.upstream.bodyLimit))
-  await sendAndFinish(errand, await way.passport.token(request))
+async function forwardLater(
+  route: Route,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  isStream: boolean,
+  touching: Promise<void> | undefined,
+): Promise<void> {
+  const { tokens, sessions, admission, upstream } = route
+  const session = sessionOf(request)
+  await touching
+  const body = hasBody(request) ? await bodyOf(request, upstream.bodyLimit) : null
+  if (isPassedOn(body)) admission.admitUpload(session.id, reply.raw)
+  const token = tokens?.atHand(session) ?? (await tokens?.obtain(session))
+  // Its person may have signed out while its body came, or while a token was made for it.
+  await confirmSession(sessions, request, reply)
+  const outgoing = new UpstreamRequest(route, request, reply, body, isStream)
+  await finish(outgoing, token, await outgoing.sent(token))
 }
 
-async function sendAndFinish(errand: Errand, token: string | undefined): Promise<void> {
-  await finish(errand, token, await errand.sent(token))
-}
+/** Streams, and what a page does by itself, say nothing of a person being there. */
+const isByPerson = ({ raw: { headers } }: FastifyRequest, isStream: boolean): boolean =>
+  !isStream && headers['x-background'] !== '1' && headers.accept?.includes('text/event-stream') !== true
+
+/** Whether the body is passed on as it comes: it is gone once it was sent. */
+const isPassedOn = (body: Readable | Buffer | null): body is Readable => body !== null && !Buffer.isBuffer(body)
 
 /** One request for an upstream, which may have to be sent more than once. */
-class Errand {
+class UpstreamRequest {
   readonly started = performance.now()
-  readonly way: Way
+  readonly route: Route
   readonly request: FastifyRequest
   readonly reply: FastifyReply
   readonly body: Readable | Buffer | null
   readonly #isStream: boolean
   readonly #fields: string[]
 
-  constructor(way: Way, request: FastifyRequest, reply: FastifyReply, body: Readable | Buffer | null) {
-    this.way = way
+  constructor(
+    route: Route,
+    request: FastifyRequest,
+    reply: FastifyReply,
+    body: Readable | Buffer | null,
+    isStream: boolean,
+  ) {
+    this.route = route
     this.request = request
     this.reply = reply
     this.body = body
-    this.#isStream = asksForStream(request)
+    this.#isStream = isStream
     const { rawHeaders, headers } = request.raw
-    if (this.isStreamed) way.passport.onUpload?.(request, reply)
-    this.#fields = requestFields(rawHeaders, way.rules, way.clientOf(request))
-    // The known length of a stream is passed on; all else is framed anew.
+    this.#fields = requestFields(rawHeaders, route.rules, route.admission.clientOf(request))
+    // The known length of a body that is passed on goes with it; all else is framed anew.
     const length = headers['content-length']
-    if (this.isStreamed && length !== undefined) this.#fields.push('content-length', length)
+    if (isPassedOn(body) && length !== undefined) this.#fields.push('content-length', length)
     this.#fields.push('x-request-id', request.id, 'traceparent', formatTraceparent(childOf(request.trace)))
   }
 
-  /** Whether the body is gone once it was sent. */
-  get isStreamed(): boolean {
-    return this.body !== null && !Buffer.isBuffer(this.body)
-  }
-
   send(token: string | undefined, done: (outcome: Outcome) => void): void {
-    const { request, reply, way } = this
+    const { request, reply, route, body } = this
     const { method, raw } = request
-    const { body } = this
     const path = raw.url as string
     const outbound = { method, path, headers: this.#fields, token, body, endless: this.#isStream }
-    way.pipe.forward(outbound, reply.raw, (status, answered) => this.#answer(status, answered), done)
+    route.pipe.forward(outbound, reply.raw, (status, answered) => this.#answer(status, answered), done)
   }
 
   sent(token: string | undefined): Promise<Outcome> {
@@ -175,12 +210,13 @@ class Errand {
   }
 
   #answer(status: number, answered: readonly string[]): string[] | undefined {
-    // A 401 of the service concerns the token that we made, not the person: the browser never sees it.
-    if (status === 401) return undefined
     const { request, reply } = this
-    const { passport, rules, durations } = this.way
+    const { tokens, streams, rules, durations } = this.route
+    // It concerns the token that we made, not the person: the browser never sees it.
+    if (status === 401 && tokens !== undefined) return undefined
     reply.hijack()
-    if (this.#isStream) passport.onStream?.(request, reply)
+    // An answer that may go on for hours ends with its session, also where nobody has said that there would be one.
+    if (this.#isStream || isEventStream(answered)) streams.open(sessionOf(request), reply.raw)
     durations(status, this.started)
     return responseFields(answered, rules, [
       'x-request-id',
@@ -192,26 +228,29 @@ class Errand {
 }
 
 /** Tries once more what may be, and tells what came of it. */
-async function finish(errand: Errand, token: string | undefined, first: Outcome): Promise<void> {
-  const { request, reply } = errand
-  const { passport, upstream, durations } = errand.way
+async function finish(outgoing: UpstreamRequest, token: string | undefined, first: Outcome): Promise<void> {
+  const { request, reply, body } = outgoing
+  const { tokens, upstream, durations } = outgoing.route
   let outcome = first
   if (outcome.kind === 'failed' && outcome.isReset && bodiless.has(request.method))
     // A connection that was closed just as it was used again: nothing was read of a request that changes nothing.
-    outcome = await errand.sent(token)
-  if (outcome.kind === 'declined' && token !== undefined) {
+    outcome = await outgoing.sent(token)
+  if (outcome.kind === 'declined') {
     request.log.warn({ upstream: upstream.name }, 'upstream refused its token; getting a new one')
-    const renewed = await passport.token(request, token)
-    if (renewed !== token && !errand.isStreamed) outcome = await errand.sent(renewed)
+    const renewed = await tokens?.obtain(sessionOf(request), token)
+    if (renewed !== token) {
+      if (isPassedOn(body)) throw problem('not_carried_out', undefined, { headers: { 'retry-after': '1' } })
+      outcome = await outgoing.sent(renewed)
+    }
   }
   if (outcome.kind === 'answered' && outcome.complete) return
 
-  const ms = Math.round(performance.now() - errand.started)
+  const ms = Math.round(performance.now() - outgoing.started)
   if (outcome.kind === 'answered') {
     request.log.warn({ upstream: upstream.name, status: reply.raw.statusCode, ms }, 'answer broke off')
     return
   }
-  durations(outcome.kind, errand.started)
+  durations(outcome.kind, outgoing.started)
   if (outcome.kind === 'abandoned') {
     reply.hijack()
     request.log.info({ upstream: upstream.name, ms }, 'client went away')

@@ -170,6 +170,14 @@ export function responseFields(raw: readonly string[], rules: FieldRules, more: 
   return fields
 }
 
+/** Whether an answer is one of events without an end (WHATWG HTML §9.2), by its header fields. */
+export function isEventStream(raw: readonly string[]): boolean {
+  for (let at = 0; at < raw.length; at += 2)
+    if (raw[at]?.length === 12 && lowerCase(raw[at] as string) === 'content-type')
+      return /^text\/event-stream\b/i.test(raw[at + 1] as string)
+  return false
+}
+
 /**
  * An address of the upstream as browsers reach it. Whole, not a path alone: of `http://upstream//other.example` that
  * would leave another host.

@@ -1,37 +1,21 @@
 import { problem } from '@banking/contracts'
-import { inTrace, type Metrics } from '@banking/telemetry'
-import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify'
-import type { Admission } from '../admission/limits.ts'
+import type { FastifyInstance, onRequestHookHandler } from 'fastify'
 import { returnAddress } from '../login/return-address.ts'
 import type { Pages } from '../pages/pages.ts'
-import type { SecurityHeaders } from '../pages/security-headers.ts'
 import { isFromAnotherSite, isNavigation, isSafe } from '../sessions/csrf.ts'
 import type { Exchange, UpstreamTokens } from '../sessions/exchange.ts'
 import { sessionCookieOf } from '../sessions/session.ts'
-import type { Session, Sessions } from '../sessions/sessions.ts'
-import type { Streams } from '../sessions/streams.ts'
-import { asksForStream, createForwarder } from './forwarder.ts'
-import type { CreateHttpClient } from './http-client.ts'
+import type { Sessions } from '../sessions/sessions.ts'
+import { createForwarder, type ForwarderOptions } from './forwarder.ts'
 import type { Upstream } from './upstreams.ts'
 
-export type ProxyOptions = {
-  upstreams: readonly Upstream[]
+export type ProxyOptions = ForwarderOptions & {
   sessions: Sessions
   exchange: Exchange
-  streams: Streams
-  admission: Admission
+  upstreams: readonly Upstream[]
   pages: Pages
   publicOrigin: string
-  metrics: Metrics
-  /** Name and value of every header field that the edge itself sends. */
-  headers: SecurityHeaders
-  /** Its name: no upstream may set it. */
-  sessionCookie: string
-  client?: CreateHttpClient | undefined
 }
-
-/** Behind its guard a request has one. */
-const sessionOf = (request: FastifyRequest) => request.session as Session
 
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 
@@ -40,8 +24,8 @@ const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
  * that the table says, an allow-list of header fields, the path as it came, and nothing else of the browser.
  */
 export default async function proxy(app: FastifyInstance, options: ProxyOptions): Promise<void> {
-  const { sessions, exchange, streams, admission } = options
-  const forwarder = createForwarder({ ...options, clientOf: admission.clientOf })
+  const { sessions, exchange } = options
+  const forwarder = createForwarder(options)
   app.addHook('onClose', () => forwarder.close())
 
   // Bodies are passed on as they come: nothing here reads them.
@@ -83,28 +67,16 @@ export default async function proxy(app: FastifyInstance, options: ProxyOptions)
   }
 
   for (const upstream of options.upstreams) {
-    const tokens = tokensOf(upstream)
-    const forward = forwarder.to(upstream, {
-      token(request, rejected) {
-        if (tokens === undefined) return undefined
-        const session = sessionOf(request)
-        const atHand = rejected === undefined ? tokens.atHand(session) : undefined
-        // What is begun here is begun in the name of the request.
-        return atHand ?? inTrace(request.trace, () => tokens.obtain(session, rejected))
-      },
-      onUpload: (request, reply) => admission.admitUpload(sessionOf(request).id, reply.raw),
-      onStream: (request, reply) => streams.open(sessionOf(request), reply.raw),
-    })
-    const handler = (request: FastifyRequest, reply: FastifyReply): void => {
-      // Streams and what a page does by itself say nothing of a person being there.
-      const isByPerson = request.raw.headers['x-background'] !== '1' && !asksForStream(request)
-      const touching = isByPerson ? sessions.touch(sessionOf(request)) : undefined
-      if (touching === undefined) forward(request, reply)
-      else touching.then(() => forward(request, reply)).catch(error => reply.send(error))
-    }
+    const { forward, stream } = forwarder.to(upstream, tokensOf(upstream))
     // One that has every path does not have ours: a typing error is no reason to tell it anything.
     const onRequest = [...(upstream.prefix === '/' ? [keepOwnPaths] : []), guards[upstream.kind]]
-    for (const url of [upstream.prefix, `${upstream.prefix === '/' ? '' : upstream.prefix}/*`])
+    const streaming = upstream.streams.paths
+    const others = [upstream.prefix, `${upstream.prefix === '/' ? '' : upstream.prefix}/*`]
+    const handlers = new Map([
+      ...others.map(url => [url, forward] as const),
+      ...streaming.map(url => [url, stream] as const),
+    ])
+    for (const [url, handler] of handlers)
       app.route({ method: methods, url, onRequest, handler, schema: { hide: true }, exposeHeadRoute: false })
   }
 }

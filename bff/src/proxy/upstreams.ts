@@ -1,3 +1,4 @@
+import type { StreamLimits } from '../admission/limits.ts'
 import type { ExchangeTarget } from '../provider/oidc.ts'
 
 /** One service behind the edge: what a browser may reach, and with which token. */
@@ -13,6 +14,11 @@ export type Upstream = UpstreamToken & {
   timeout: number
   /** Connections to it, streams apart. */
   connections: number
+  /** Answers that stay open without an end in sight. */
+  streams: StreamLimits & {
+    /** Where they are asked for, below `prefix`; `:id` stands for one segment. */
+    paths: readonly string[]
+  }
   /** Bytes of a request body; 413 beyond. */
   bodyLimit: number
   /** Names, in lower case, of request header fields that pass beside those of its kind. */

@@ -53,6 +53,26 @@ export function sessionCookieOf(request: FastifyRequest): string | undefined {
   return request.presentedCookie
 }
 
+/** @throws Problem `login_required` when there is none, and takes its cookie back */
+function requireFound(found: Lookup, request: FastifyRequest, reply: FastifyReply): Session {
+  if ('session' in found) return found.session
+  if (sessionCookieOf(request) !== undefined) clearSessionCookie(reply)
+  throw loginRequired(found.over)
+}
+
+/**
+ * Looks again whether the session of a request lives, for one that had to wait after its guard.
+ *
+ * @throws Problem `login_required`
+ */
+export async function confirmSession(
+  sessions: Pick<Sessions, 'find'>,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<void> {
+  requireFound(await sessions.find(sessionCookieOf(request)), request, reply)
+}
+
 /** Cookie ↔ session. The session decides who asks; no other part of a request does. */
 export default fp(
   async (app, options: { sessions: Sessions; publicOrigin: string; admission: Admission; cookie: SessionCookie }) => {
@@ -69,11 +89,8 @@ export default fp(
           request.session = session
         })
       }
-      const admitFound = (request: FastifyRequest, reply: FastifyReply, found: Lookup) => {
-        if ('session' in found) return admit(request, reply, found.session)
-        if (sessionCookieOf(request) !== undefined) clearSessionCookie(reply)
-        throw loginRequired(found.over)
-      }
+      const admitFound = (request: FastifyRequest, reply: FastifyReply, found: Lookup) =>
+        admit(request, reply, requireFound(found, request, reply))
       const find = (request: FastifyRequest, reply: FastifyReply) => {
         const found = sessions.find(sessionCookieOf(request))
         return found instanceof Promise

@@ -110,7 +110,7 @@ type Failure = { error: unknown; pause: number; until: number }
 /** An answer of the provider that is no use, e.g. an ID token that does not fit: another call would get the same. */
 const isRefusal = (error: unknown): boolean => error instanceof ProviderError && error.kind !== 'unavailable'
 
-/** 401 of the BFF's own, with the challenge that RFC 9110 §15.5.2 asks for: the only 401 that a browser ever sees. */
+/** 401 of the BFF's own, with the challenge that RFC 9110 §15.5.2 asks for: the only challenge that a browser ever sees. */
 export const loginRequired = (reason: EndReason | 'none'): Problem =>
   problem('login_required', undefined, {
     extensions: { reason },

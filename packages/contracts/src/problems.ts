@@ -176,6 +176,11 @@ export const problems = {
     title: 'The service behind this path does not answer.',
     remedy: 'Try again after the time that Retry-After names.',
   },
+  not_carried_out: {
+    status: 503,
+    title: 'The request was not carried out.',
+    remedy: 'Send the same request again after the time that Retry-After names; nothing was done.',
+  },
   upstream_failed: {
     status: 502,
     title: 'The service behind this path gave no usable answer.',
