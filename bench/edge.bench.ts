@@ -228,7 +228,7 @@ function report(samples: Map<string, number[]>): void {
   target('edge : nginx ≤ 4.5', 'edge', 'nginx', cell, ratio => ratio <= 4.5)
   target('edge : unauthenticated ≤ 1.1', 'edge', 'edge, unauthenticated', cell, ratio => ratio <= 1.1)
   const everyTime = 'edge, Redis read each time'
-  target('Redis read each time : unauthenticated ≤ 1.6', everyTime, 'edge, unauthenticated', cell, r => r <= 1.6)
+  target('Redis read each time : unauthenticated ≤ 1.5', everyTime, 'edge, unauthenticated', cell, r => r <= 1.5)
   target('edge with undici : edge ≥ 1.1', 'edge with undici', 'edge', cell, ratio => ratio >= 1.1)
   target('edge : @fastify/http-proxy ≤ 0.45', 'edge', '@fastify/http-proxy', cell, ratio => ratio <= 0.45)
   target('edge : nginx with 100 KB ≤ 2.6', 'edge', 'nginx', large, ratio => ratio <= 2.6)

@@ -49,6 +49,7 @@ export const edgeConfig = (settings: EdgeSettings): BffConfig => ({
       token: 'exchange',
       audience: 'payment-service',
       scope: 'payment-api',
+      streams: { paths: ['/api/payments/events'], connections: 10_000, perSession: 10 },
     },
   ],
   limits: settings.isLimited

@@ -3,6 +3,7 @@ import { eventually, parts } from '@banking/testkit'
 import t, { type Test } from 'tap'
 import { defaults } from '../src/config/options.ts'
 import { deviceOf } from '../src/login/device.ts'
+import type { Sessions } from '../src/sessions/sessions.ts'
 import { type Browser, type Cookie, edge, origin } from './edge.ts'
 import { alice as anyone, bob, type Person } from './provider.ts'
 
@@ -284,6 +285,51 @@ t.test('a login beyond the limit ends the oldest session, which says so', async 
   t.match(await whoami(oldest), { code: 'login_required', reason: 'limit' })
   for (const person of [second, newest]) t.match(await whoami(person), { sub: alice.sub })
   t.match((await oldest.open('/')).body, 'Sign in to continue')
+})
+
+const ways: Record<string, (laptop: Browser, victim: string, sessions: Sessions) => Promise<unknown>> = {
+  'from another device': (laptop, victim) => end(laptop, victim),
+  'with all others': laptop => endOthers(laptop),
+  'by staff': (_laptop, _victim, sessions) => sessions.endBy({ sub: alice.sub }),
+}
+for (const [way, endIt] of Object.entries(ways))
+  t.test(`the refresh token of a session that was ended ${way} is revoked once its cookie comes again`, async t => {
+    const { browser, provider, sessions } = await edge(t)
+    const laptop = await logIn(browser())
+    const phone = await logIn(browser(), alice, iphone)
+    const cookie = phone.jar.get('__Host-session') as Cookie
+    const victim = (await list(laptop)).find(({ device }) => device === 'Safari on iPhone')?.id as string
+    await endIt(laptop, victim, sessions)
+    t.same(provider.revoked, [], 'nobody could open it until now')
+    t.equal((await phone.fetch('/oauth2/userinfo')).statusCode, 401)
+    await eventually(() => provider.revoked.length === 1)
+    phone.jar.set('__Host-session', cookie)
+    t.equal((await phone.fetch('/oauth2/userinfo')).statusCode, 401)
+    await sessions.drain(1_000)
+    t.equal(provider.revoked.length, 1, 'once')
+  })
+
+t.test('the refresh token of a session beyond the limit is revoked once its cookie comes again', async t => {
+  const { browser, provider } = await edge(t, { config: { session: { ...defaults.session, perUser: 1 } } })
+  const oldest = await logIn(browser())
+  await logIn(browser())
+  t.equal((await oldest.fetch('/oauth2/userinfo')).statusCode, 401)
+  await eventually(() => provider.revoked.length === 1)
+})
+
+t.test('no refresh token is revoked while its session at the provider has another one here', async t => {
+  const { browser, provider, sessions } = await edge(t)
+  // The provider knows the person: both belong to one session there, which a revocation would end.
+  const sid = randomUUID()
+  provider.hooks.idToken = claims => ({ ...claims, sid })
+  const person = await logIn(browser())
+  const cookie = person.jar.get('__Host-session') as Cookie
+  await person.fetch('/oauth2/userinfo')
+  await logIn(person)
+  person.jar.set('__Host-session', cookie)
+  t.equal((await person.fetch('/oauth2/userinfo')).statusCode, 401)
+  await sessions.drain(1_000)
+  t.same(provider.revoked, [])
 })
 
 t.test('Redis away is 503 for each of them, and nobody is logged out', async t => {

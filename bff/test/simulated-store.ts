@@ -14,6 +14,7 @@ export class SimulatedStore {
   /** The newest tombstone of a group, by its JSON. */
   readonly tombstones = new Map<string, number>()
   readonly #ended = new Map<string, { reason: EndReason; until: number }>()
+  readonly #remains = new Map<string, { sealed: Buffer; until: number }>()
   readonly #idle = new Map<string, { at: number; until: number }>()
   readonly #tokens = new Map<string, Map<string, Buffer>>()
   readonly #leases = new Map<string, Lease>()
@@ -80,9 +81,17 @@ export class SimulatedStore {
     if (fence !== undefined && (row?.version !== fence.version || this.leaseOf(id) !== fence.owner)) return false
     for (const space of [this.rows, this.#idle, this.#tokens, this.#leases, this.#calls]) space.delete(id)
     if (row === undefined) return false
-    this.#ended.set(id, { reason, until: this.#now() + afterlife })
+    const until = this.#now() + afterlife
+    this.#ended.set(id, { reason, until })
+    this.#remains.set(id, { sealed: row.sealed, until })
     this.#changed(id)
     return true
+  }
+
+  takeEnded(id: string): Buffer | undefined {
+    const remains = this.#live(this.#remains, id)
+    this.#remains.delete(id)
+    return remains?.sealed
   }
 
   lease(id: string, owner: string, takeOver: boolean): { found: Found; lease: LeaseOutcome } {
@@ -186,6 +195,7 @@ export function sessionStoreOf(
     replace: (id, version, sealed, owner) => ask(() => simulated.replace(id, version, sealed, owner)),
     touch: (id, now, idle) => ask(() => simulated.touch(id, now, idle)),
     end: (id, reason, fence) => ask(() => simulated.end(id, reason, fence)),
+    takeEnded: id => ask(() => simulated.takeEnded(id)),
     lease: (id, owner, takeOver) => ask(() => simulated.lease(id, owner, takeOver)),
     renew: (id, owner) => ask(() => simulated.renew(id, owner)),
     release: (id, owner) => ask(() => simulated.release(id, owner)),

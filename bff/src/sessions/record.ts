@@ -29,6 +29,12 @@ export function sealRecord(record: SessionRecord, { id, secret }: Identity, keys
   return seal(JSON.stringify({ person, tokens, issuedAt, createdAt, expiresAt }), secret, keys, ['session', id])
 }
 
+/** What {@link sealRecord} has sealed; undefined when it does not open. */
+export function openSealed(sealed: Buffer, { id, secret }: Identity, keys: SealingKeys): SessionRecord | undefined {
+  const plain = unseal(sealed, secret, keys, ['session', id])
+  return plain === undefined ? undefined : (JSON.parse(plain) as SessionRecord)
+}
+
 /** The session in what the store has, or why there is none. What does not open is none of ours. */
 export function openRecord(
   found: Found,
@@ -37,9 +43,8 @@ export function openRecord(
 ): { session: Session } | { over: EndReason } {
   if (found === undefined) return { over: 'ended' }
   if ('endedBy' in found) return { over: found.endedBy }
-  const plain = unseal(found.sealed, secret, keys, ['session', id])
-  if (plain === undefined) return { over: 'ended' }
-  const record = JSON.parse(plain) as SessionRecord
+  const record = openSealed(found.sealed, { id, secret }, keys)
+  if (record === undefined) return { over: 'ended' }
   const { version, createdAt: storedAt } = found
   // The idle key is gone after the idle time: then it was last seen before that.
   return { session: { ...record, id, secret, version, storedAt, lastSeenAt: found.lastSeenAt ?? 0 } }

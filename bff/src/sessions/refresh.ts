@@ -25,7 +25,7 @@ export type Refresh = {
    */
   run(session: Session, needOf: (session: Session) => Need): Promise<Refreshed>
   /** Tells the provider that the refresh token is not needed any more; best effort, and nobody waits for it. */
-  revoke(session: Session): void
+  revoke(session: Pick<Session, 'tokens'>): void
   /** Wakes who waits for another replica. */
   changed(id: string): void
   /** Waits until none is under way, nor a revocation, whether a request waits for it or not, `ms` at most. */

@@ -35,6 +35,8 @@ export type Register = {
   list(sub: string): Promise<SessionSummary[]>
   /** Ends every session of a group, those included whose login is under way now. @returns how many there were */
   endAll(group: Group, reason: EndReason): Promise<number>
+  /** Whether a session of the group is left. */
+  hasAny(group: Group): Promise<boolean>
   /** Whether no session of the group is another person's than this. */
   areOf(group: Group, sub: string): Promise<boolean>
   /** Ends a session with all others of its session at the provider. @returns false when the person has no such session */
@@ -165,6 +167,10 @@ export function createRegister(options: {
         )
         .map(([id, { createdAt, lastSeenAt, expiresAt, device }]) => ({ id, createdAt, lastSeenAt, expiresAt, device }))
         .reverse()
+    },
+
+    async hasAny(group) {
+      return (await Promise.all((await store.entries(group)).map(read))).some(summary => summary !== 'gone')
     },
 
     async areOf(group, sub) {

@@ -59,6 +59,8 @@ export type SessionStore = {
    * @returns whether it was deleted
    */
   end(id: string, reason: EndReason, fence?: Fence): Promise<boolean>
+  /** What was sealed of a session that is over, once: for whoever can open it and still has its refresh token to revoke. */
+  takeEnded(id: string): Promise<Buffer | undefined>
 
   /** Asks for the lease, and reads the session in the same step: it may have been refreshed meanwhile. */
   lease(id: string, owner: string, takeOver: boolean): Promise<{ found: Found; lease: LeaseOutcome }>
@@ -110,6 +112,8 @@ const record = (id: string) => `s:{${id}}`
 const idle = (id: string) => `i:{${id}}`
 const tokens = (id: string) => `x:{${id}}`
 const ended = (id: string) => `e:{${id}}`
+/** The record of a session that is over, as it was sealed. */
+const remains = (id: string) => `r:{${id}}`
 const lease = (id: string) => `l:{${id}}`
 /** The call that a lease was granted for, until its owner says that it is over. */
 const call = (id: string) => `c:{${id}}`
@@ -150,10 +154,12 @@ return 1`
 
 const endScript = `
 if ARGV[3] and (redis.call('HGET', KEYS[1], 'v') ~= ARGV[3] or redis.call('GET', KEYS[5]) ~= ARGV[4]) then return 0 end
-local existed = redis.call('DEL', KEYS[1])
-redis.call('DEL', KEYS[2], KEYS[3], KEYS[5], KEYS[6])
-if existed == 1 then redis.call('SET', KEYS[4], ARGV[1], 'PX', ARGV[2]) end
-return existed`
+local sealed = redis.call('HGET', KEYS[1], 'd')
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[5], KEYS[6])
+if not sealed then return 0 end
+redis.call('SET', KEYS[4], ARGV[1], 'PX', ARGV[2])
+redis.call('SET', KEYS[7], sealed, 'PX', ARGV[2])
+return 1`
 
 const leaseScript = `
 local found = redis.call('HMGET', KEYS[1], 'v', 'd', 'c')
@@ -239,9 +245,14 @@ export function createSessionStore(redis: Redis, absolute: number): SessionStore
     },
 
     async end(id, reason, fence) {
-      const keys = [record(id), idle(id), tokens(id), ended(id), lease(id), call(id)]
+      const keys = [record(id), idle(id), tokens(id), ended(id), lease(id), call(id), remains(id)]
       const condition = fence === undefined ? [] : [String(fence.version), fence.owner]
       return (await redis.script(endScript, keys, [reason, String(afterlife), ...condition])) === 1
+    },
+
+    async takeEnded(id) {
+      const sealed = await redis.run('GETDEL', remains(id))
+      return Buffer.isBuffer(sealed) ? sealed : undefined
     },
 
     async lease(id, owner, takeOver) {

@@ -4,7 +4,7 @@ import { actorOf, type Events } from '../events/events.ts'
 import { type Person, type Provider, ProviderError, type Tokens } from '../provider/oidc.ts'
 import { createCache } from './cache.ts'
 import { isCovered, type Need, needOf } from './protocol.ts'
-import { openRecord, type Session, type SessionRecord, sealRecord } from './record.ts'
+import { openRecord, openSealed, type Session, type SessionRecord, sealRecord } from './record.ts'
 import { type Clock, createRefresh } from './refresh.ts'
 import { createRegister, groupsOf, type Owner, type SessionSummary } from './register.ts'
 import { type Identity, identityOf, newCookieValue, type SealingKeys } from './seal.ts'
@@ -117,6 +117,8 @@ export const loginRequired = (reason: EndReason | 'none'): Problem =>
     headers: { 'www-authenticate': 'Cookie realm="session"' },
   })
 
+type Known = Identity & { owner: Owner }
+
 export type SessionsOptions = {
   store: SessionStore
   keys: SealingKeys
@@ -147,8 +149,9 @@ export function createSessions(options: SessionsOptions): Sessions {
     gauge => gauge.set(cache.size()),
   )
   const failures = new Map<string, Failure>()
-  /** Whose the sessions are that were looked up here. */
-  const owners = new Map<string, Owner>()
+  /** What never changes about a session that was found here, by its cookie: to derive it costs more than to open a record. */
+  const known = new Map<string, Known>()
+  const cookies = new Map<string, string>()
   /** Tokens that were got because the one before was rejected. */
   const replacements = new Map<string, { token: string; until: number }>()
   const touches = singleFlight<void>()
@@ -157,7 +160,8 @@ export function createSessions(options: SessionsOptions): Sessions {
 
   const toldOver = (id: string): void => {
     failures.delete(id)
-    owners.delete(id)
+    known.delete(cookies.get(id) ?? '')
+    cookies.delete(id)
     replacements.delete(id)
     cache.changed(id)
     for (const listener of endListeners) listener(id)
@@ -211,18 +215,43 @@ export function createSessions(options: SessionsOptions): Sessions {
     if (owner === undefined) return register.isBuried(person, storedAt)
     return found !== undefined && 'buriedAt' in found && isCovered(found.buriedAt, { createdAt: storedAt })
   }
-  const remember = ({ id, person: { sub, sid } }: Session): void => {
-    owners.set(id, { sub, ...(sid === undefined ? {} : { sid }) })
-    if (owners.size > remembered) owners.delete(owners.keys().next().value as string)
+  const remember = (cookie: string, { id, secret, person: { sub, sid } }: Session): void => {
+    known.set(cookie, { id, secret, owner: { sub, ...(sid === undefined ? {} : { sid }) } })
+    cookies.set(id, cookie)
+    if (known.size <= remembered) return
+    const [oldest = '', { id: oldestId } = { id: '' }] = known.entries().next().value ?? []
+    known.delete(oldest)
+    cookies.delete(oldestId)
   }
 
-  const lookUp = async (identity: Identity): Promise<Lookup> => {
+  const revoke: Sessions['revoke'] = session => {
+    refresh.revoke(session)
+    store.takeEnded(session.id).catch(err => logger.debug({ err }, 'an ended session is left for a while'))
+  }
+
+  /**
+   * The refresh token of a session that was ended without its cookie, now that the cookie is here to open it with. Not
+   * while its session at the provider has others here: revoking one ends them all.
+   */
+  const revokeEnded = (identity: Identity): void => {
+    const work = async (): Promise<void> => {
+      const sealed = await store.takeEnded(identity.id)
+      if (sealed === undefined) return
+      const opened = openSealed(sealed, identity, keys)
+      if (opened === undefined) return
+      const { sid } = opened.person
+      if (sid === undefined || !(await register.hasAny({ sid }))) refresh.revoke(opened)
+    }
+    work().catch(err => logger.debug({ err }, 'the refresh token of an ended session is not revoked'))
+  }
+
+  const lookUp = async (cookie: string, identity: Identity, owner: Owner | undefined): Promise<Lookup> => {
     lookups.inc()
-    const owner = owners.get(identity.id)
     const found = await store.find(identity.id, owner && groupsOf(owner))
     const opened = openRecord(found, identity, keys)
     if ('over' in opened) {
       toldOver(identity.id)
+      if (found !== undefined && 'endedBy' in found) revokeEnded(identity)
       return opened
     }
     const { session } = opened
@@ -232,12 +261,12 @@ export function createSessions(options: SessionsOptions): Sessions {
     // is either seen to be covered here, or its deletion is still to be heard of.
     if (isOver === false && (await isBuried(session, found, owner))) isOver = 'revoked'
     if (isOver === false) {
-      if (owner === undefined) remember(session)
+      if (owner === undefined) remember(cookie, session)
       return opened
     }
     await end(session, isOver)
     // The provider's own session would otherwise log the person in again without a question.
-    refresh.revoke(session)
+    revoke(session)
     return { over: isOver }
   }
 
@@ -307,9 +336,10 @@ export function createSessions(options: SessionsOptions): Sessions {
       if (cookie === undefined) return { over: 'none' }
       const session = cached(cookie)
       if (session !== undefined) return { session }
-      const identity = identityOf(cookie)
+      const before = known.get(cookie)
+      const identity = before ?? identityOf(cookie)
       if (identity === undefined) return { over: 'none' }
-      return cache.load(cookie, identity.id, () => lookUp(identity))
+      return cache.load(cookie, identity.id, () => lookUp(cookie, identity, before?.owner))
     },
 
     async isAlive({ id, person, storedAt, expiresAt }) {
@@ -358,7 +388,7 @@ export function createSessions(options: SessionsOptions): Sessions {
     endOthers: ({ id, person }) => register.endOthers(id, person),
     areOf: register.areOf,
     endBy: group => register.endAll(group, 'revoked'),
-    revoke: refresh.revoke,
+    revoke,
     onEnd: listener => void endListeners.push(listener),
     onChange: listener => void changeListeners.push(listener),
     isHearing,

@@ -75,7 +75,7 @@ t.test('--help names every flag and exits with 0', async t => {
 t.test('bench --help names the benchmarks and runs none', async t => {
   const { status, stdout, stderr } = command('bench', '--help')
   t.equal(status, 0)
-  t.match(stdout, /: edge, transfers\n/)
+  t.match(stdout, /: edge, hostile, transfers\n/)
   t.equal(stderr, '')
 })
 

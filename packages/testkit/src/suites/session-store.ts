@@ -21,6 +21,7 @@ export type SessionStoreShape = {
   replace(id: string, version: number, sealed: Buffer, owner: string): Promise<boolean>
   touch(id: string, now: number, idle: number): Promise<boolean>
   end(id: string, reason: EndReason, fence?: { version: number; owner: string }): Promise<boolean>
+  takeEnded(id: string): Promise<Buffer | undefined>
   lease(id: string, owner: string, takeOver: boolean): Promise<{ found: Found | undefined; lease: LeaseOutcome }>
   renew(id: string, owner: string): Promise<boolean>
   release(id: string, owner: string): Promise<void>
@@ -127,6 +128,21 @@ export async function sessionStoreConformance(
       await advance(id, hour)
       t.equal(await store.find(id), undefined)
     }
+  })
+
+  await t.test('gives what was sealed of a session that is over to one who asks, for a while', async t => {
+    const { store, other, id, content } = await begin(t)
+    t.equal(await store.takeEnded(id), undefined, 'not while it lives')
+    await store.end(id, 'revoked')
+    const taken = await Promise.all([store, other, store].map(each => each.takeEnded(id)))
+    t.same(
+      taken.filter(each => each !== undefined),
+      [content],
+    )
+    const again = await begin(t)
+    await again.store.end(again.id, 'limit')
+    await again.advance(again.id, hour)
+    t.equal(await again.store.takeEnded(again.id), undefined)
   })
 
   await t.test('moves the idle time with each touch', async t => {
