@@ -168,3 +168,23 @@ t.test('every external version stands in the catalog', async t => {
     }
   }
 })
+
+t.test('every decision has a number of its own, which its title repeats', async t => {
+  const names = readdirSync(join(root, 'docs/adr')).sort()
+  t.ok(names.length > 20)
+  const numbers = names.map(name => name.slice(0, 4))
+  t.same(numbers, [...new Set(numbers)])
+  for (const name of names)
+    t.match(readFileSync(join(root, 'docs/adr', name), 'utf8'), new RegExp(`^# ${Number(name.slice(0, 4))}\\. `), name)
+})
+
+t.test('a link from one document to another leads somewhere', async t => {
+  const documents = globSync(['*.md', 'docs/**/*.md', 'bff/*.md', 'bench/*.md', 'packages/*/*.md', 'services/*/*.md'], {
+    cwd: root,
+  })
+  for (const path of documents)
+    for (const [, target = ''] of readFileSync(join(root, path), 'utf8').matchAll(
+      /\]\((?!https?:|#|mailto:)([^)#\s]+)/g,
+    ))
+      t.ok(existsSync(join(root, path, '..', target)), `${path} links to ${target}`)
+})
