@@ -114,7 +114,7 @@ t.test('a service keeps its SQL in its stores, its tables and the bank’s own b
   const services = sources.filter(source => source.folder.startsWith('services/'))
   const withSql = services.filter(({ text }) => /\b(?:sql|fragment)(?:<[^`]*>)?`/.test(text)).map(({ path }) => path)
   t.ok(withSql.length >= 3)
-  for (const path of withSql) t.match(path, /\/src\/(?:[a-z]+-store|tables|bookkeeping)\.ts$/)
+  for (const path of withSql) t.match(path, /\/src\/(?:ledger\/)?(?:[a-z]+-store|tables|bookkeeping)\.ts$/)
 })
 
 t.test('only the configuration, and what runs tests and the machine, reads the environment', async t => {
