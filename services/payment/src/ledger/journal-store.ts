@@ -120,6 +120,18 @@ export function openJournal(options: { sql: Sql; deadline?: number }) {
   const nextTerm = 'epoch = epoch + 1, batch = batch + 1'
   const until = "until = clock_timestamp() + $2 * interval '1 millisecond'"
 
+  /** Nearly always there are none: only what is known to be there is looked for in the months of the journal. */
+  const entriesOf = async (ids: string[]): Promise<Entry[]> => {
+    const known = await read<{ id: string }>(reading, 'SELECT t.id FROM ledger.transfer t', 't.id', ids)
+    const rows = await read<EntryRow>(
+      reading,
+      `SELECT ${entryColumns} FROM ledger.transfer t JOIN ledger.journal j ON j.at = t.at`,
+      't.id',
+      known.map(({ id }) => id),
+    )
+    return rows.map(toEntry)
+  }
+
   return {
     /** Appends entries in one statement, which fails whole when one of them does not follow from what is there. */
     append: async (batch: number, entries: readonly Entry[]): Promise<void> => {
@@ -163,12 +175,7 @@ export function openJournal(options: { sql: Sql; deadline?: number }) {
     /** Looks up what is committed: entries by their ids, accounts, holds, and transfers that may be reversed. */
     find: async (ids: string[], accountIds: string[], holdIds: string[], originalIds: string[]): Promise<Found> => {
       const [entries, accounts, holds, originals] = await Promise.all([
-        read<EntryRow>(
-          reading,
-          `SELECT ${entryColumns} FROM ledger.transfer t JOIN ledger.journal j ON j.at = t.at`,
-          't.id',
-          ids,
-        ),
+        entriesOf(ids),
         read<Account & { id: string }>(reading, `SELECT ${accountColumns} FROM ledger.account a`, 'a.id', accountIds),
         read<Hold & { id: string }>(reading, `SELECT ${holdColumns} FROM ledger.hold h`, 'h.id', holdIds),
         read<Original & { id: string }>(
@@ -180,7 +187,7 @@ export function openJournal(options: { sql: Sql; deadline?: number }) {
         ),
       ])
       return {
-        entries: entries.map(toEntry),
+        entries,
         accounts: new Map(
           accounts.map(({ id, version, entries: count, ...account }) => [
             id,
@@ -258,8 +265,10 @@ const connect = ({ options }: Sql, name: string): Sql =>
       application_name: `${options.connection.application_name} ${name}`,
       // Nobody else has a reason to hold what a batch needs.
       lock_timeout: 250,
-      // A plan that was made while a table was small would still read it from end to end when it is large.
+      // A plan that was made while a table was small would still read it from end to end when it is large, by one of these.
       enable_seqscan: false,
+      enable_hashjoin: false,
+      enable_mergejoin: false,
     },
   }) as Sql
 
