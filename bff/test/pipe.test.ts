@@ -6,6 +6,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { eventually } from '@banking/testkit'
 import t, { type Test } from 'tap'
+import type { CreateHttpClient } from '../src/proxy/http-client.ts'
 import { createPipe, type Outcome, type PipeOptions } from '../src/proxy/pipe.ts'
 import { bad, good, speaking } from './raw-upstream.ts'
 
@@ -231,4 +232,22 @@ t.test('an idle stream holds less than 32 KB, its two ends included', async t =>
   const each = (held() - before) / 300
   t.ok(each < 32 * 1024, `${each} bytes each`)
   t.equal(sockets.length, 400)
+})
+
+t.test('a process without a free descriptor is busy, and its upstream is not to blame', async t => {
+  for (const code of ['EMFILE', 'ENFILE']) {
+    const client: CreateHttpClient = () => ({
+      send(_request, handler) {
+        setImmediate(() => handler.onError(Object.assign(new Error(`connect ${code}`), { code })))
+        return { abort: () => undefined, pause: () => undefined, resume: () => undefined }
+      },
+      destroy: async () => undefined,
+    })
+    const { ask, outcomes } = await forwarding(t, 'http://127.0.0.1:1', { client })
+    for (const kind of kinds) {
+      const { status, headers } = await answerTo(ask(kind))
+      t.match({ status, headers }, { status: 503, headers: { 'retry-after': '2' } }, `${code}, ${kind}`)
+      t.match(outcomes.at(-1), { kind: 'failed', problem: { code: 'overloaded' } }, `${code}, ${kind}`)
+    }
+  }
 })

@@ -1307,6 +1307,18 @@ t.test('cuts a stream at logout, at the idle end and at the absolute end, and no
   t.pass('all of them are over')
 })
 
+t.test('says once for an upstream that a stream was not named, and never of one that was', async t => {
+  const { port, cookie, lines } = await serving(t, (_request, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' }).end('data: one\n\n')
+  })
+  const told = () => lines().filter(line => /^an event stream is not named/.test(String(line['msg'])))
+  await text(await ask({ port, cookie }, '/api/payments/stream', { headers: { accept: 'text/event-stream' } }).send())
+  t.equal(told().length, 0)
+  for (let times = 0; times < 3; times++) await text(await ask({ port, cookie }, '/api/payments/unnamed').send())
+  t.match(told(), [{ level: 'warn', upstream: String, route: '/api/payments/*' }])
+  t.equal(told().length, 1)
+})
+
 t.test('asks open streams to come again when the process stops, and stops', async t => {
   const { app, port, cookie } = await serving(t, (_request, response) => {
     response.writeHead(200, { 'content-type': 'text/event-stream' })

@@ -1,5 +1,8 @@
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { eventually, testProxy } from '@banking/testkit'
 import t from 'tap'
+import { edge, origin } from './edge.ts'
 import { commandClient, type RedisServer, redisServer, trackingClient } from './redis-server.ts'
 import { answers, tracked } from './tracked.ts'
 
@@ -256,4 +259,24 @@ t.test('without Sentinel there is no replica to wait for', async t => {
   const { redis, metrics } = await tracked(t, server)
   await redis.settle()
   t.notMatch(await metrics.text(), /redis_settles_total\{/)
+})
+
+t.test('an edge needs no command that docs/running-the-edge.md does not list for its user', async t => {
+  const server = await redisServer(t)
+  const document = readFileSync(resolve(import.meta.dirname, '../../docs/running-the-edge.md'), 'utf8')
+  const [, rules = ''] = /`user <name> (on [^`]+)`/.exec(document) ?? []
+  const words = rules.replaceAll('\\|', '|').replace('<password>', 'secret').replace('<redis.prefix>', '').split(' ')
+  await server.ask('ACL', 'SETUSER', 'edge', ...words)
+  const { browser } = await edge(t, { redisUrl: server.url.replace('redis://', 'redis://edge:secret@') })
+  const person = browser()
+  const another = browser()
+  for (const one of [person, another]) {
+    await one.login()
+    t.equal((await one.fetch('/oauth2/userinfo')).statusCode, 200)
+    t.equal((await one.fetch('/api/customers')).statusCode, 200)
+  }
+  t.equal((await person.fetch('/oauth2/sessions')).statusCode, 200)
+  t.equal((await person.fetch('/oauth2/sign_out', { method: 'POST', headers: { origin } })).statusCode, 200)
+  t.equal((await person.fetch('/oauth2/userinfo')).statusCode, 401)
+  t.same(await server.ask('ACL', 'LOG'), [], 'nothing was refused')
 })

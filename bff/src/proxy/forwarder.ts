@@ -77,6 +77,7 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
         tokens,
         rules: fieldRules(upstream, options),
         durations: durationsOf(upstream.name, seconds),
+        hasWarned: false,
       }
       const admitStream = admission.streamsOf(upstream.streams)
       return {
@@ -122,6 +123,8 @@ type Route = {
   tokens: UpstreamTokens | undefined
   rules: FieldRules
   durations: Durations
+  /** Whether the log has been told of a stream that `streams.paths` does not name. */
+  hasWarned: boolean
 }
 
 /** Without a body, with a token at hand and nothing to write, which is nearly always, there is no promise on the way. */
@@ -217,6 +220,7 @@ class UpstreamRequest {
     reply.hijack()
     // An answer that may go on for hours ends with its session, also where nobody has said that there would be one.
     if (this.#isStream || isEventStream(answered)) streams.open(sessionOf(request), reply.raw)
+    if (!this.#isStream && !this.route.hasWarned && isEventStream(answered)) this.#warn()
     durations(status, this.started)
     return responseFields(answered, rules, [
       'x-request-id',
@@ -224,6 +228,16 @@ class UpstreamRequest {
       'traceparent',
       formatTraceparent(request.trace),
     ])
+  }
+
+  /** Such an answer holds a connection that others wait for. */
+  #warn(): void {
+    const { request, route } = this
+    route.hasWarned = true
+    request.log.warn(
+      { upstream: route.upstream.name, route: request.routeOptions.url },
+      'an event stream is not named in streams.paths of its upstream: it takes a place in connections',
+    )
   }
 }
 

@@ -289,6 +289,9 @@ function asUpstreamProblem(error: Error): Problem {
   const code = (error as { code?: string }).code ?? ''
   if (code === 'headers_timeout' || code === 'body_timeout')
     return problem('upstream_timeout', undefined, { cause: error })
+  // No descriptor is free: that is this process's, or its host's, and not the upstream's.
+  if (code === 'EMFILE' || code === 'ENFILE')
+    return problem('overloaded', undefined, { headers: { 'retry-after': '2' }, cause: error })
   if (/^(?:unavailable|ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|ETIMEDOUT)$/.test(code))
     return unavailable(error)
   return problem('upstream_failed', undefined, { cause: error })
