@@ -169,6 +169,11 @@ const wrong: [name: string, change: (file: string) => string, said: string][] = 
     'edge.yaml:3:11 provider.issuer has a user, query or fragment. It names a server, not a request. Write for example https://id.bank.example/realms/banking.',
   ],
   [
+    'the address of the metadata as the issuer',
+    file => file.replace('https://id.example', 'https://id.example/.well-known/openid-configuration'),
+    'edge.yaml:3:11 provider.issuer is the address of the provider’s metadata. The issuer is what stands before it. Write https://id.example.',
+  ],
+  [
     'an option in another spelling',
     file => file.replace('clientId', 'client_id'),
     'edge.yaml:4:3 provider.client_id is not an option. What is not known has no effect. Write clientId.',
@@ -469,6 +474,8 @@ t.test('lets no list of header fields name what the edge alone says', async t =>
     x-consumer-id x-credential-identifier x-goog-authenticated-user-email x-amzn-oidc-identity x-ms-client-principal
     x-ms-token-aad-id-token x-pomerium-claim-email cf-access-jwt-assertion tailscale-user-login oidc-claim-sub
     client-cert client-cert-chain x-client-cert ssl-client-verify x-ssl-client-s-dn auth-user
+    x-userid x-grafana-user sm-user iv-groups x-hasura-role impersonate-user x-tls-client-cert private-token x-tenant-id
+    x-account x-admin forwarded-for wl-proxy-client-ip x-originating-ip fly-client-ip
     traceparent tracestate baggage b3 x-b3-traceid x-request-id`
     .split(/\s+/)
     .flatMap(name => [name, name.toUpperCase()])

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
-import { createLocalJWKSet, exportJWK, generateKeyPair, type JWK, jwtVerify, SignJWT } from 'jose'
+import { createLocalJWKSet, decodeJwt, exportJWK, generateKeyPair, type JWK, jwtVerify, SignJWT } from 'jose'
 import type { Test } from 'tap'
 
 export type Answer = { status: number; body: unknown; type?: string; headers?: Record<string, string> }
@@ -338,6 +338,8 @@ export async function testProvider(
     settings,
     /** Every token, code and ID token that was ever given out. */
     issued,
+    /** Its own name for the session of the login that was finished last. */
+    lastSid: () => String(decodeJwt(issued.findLast(token => token.split('.').length === 3) ?? '')['sid']),
     revoked,
     exchanged,
     requests,

@@ -11,7 +11,6 @@ import { upstreamDefaults } from '../src/config/options.ts'
 import type { Upstream } from '../src/proxy/upstreams.ts'
 import { selfSigned } from './certificate.ts'
 import { type Browser, edge, origin, testUpstream } from './edge.ts'
-import { alice } from './provider.ts'
 
 const minute = 60_000
 const own = { 'x-csrf': '1', 'sec-fetch-site': 'same-origin' }
@@ -1165,7 +1164,7 @@ t.test('a session that ends while its body comes, or while it waits for a token,
     const waiting = whole(ask({ port, cookie }, '/api/payments').send())
     await eventually(() => asked)
     if (end === 'by the person') await person.fetch('/oauth2/sign_out', { method: 'POST', headers: { origin } })
-    else await sessions.endBy({ sub: alice.sub })
+    else await sessions.endBy({ sid: provider.lastSid() })
     gate.resolve()
     begun.request.end('}')
     for (const answer of [await whole(begun.response), await waiting]) {
@@ -1357,5 +1356,29 @@ t.test('writes one line and one measurement per request that passed through', as
       samples.some(line => line.endsWith(' 1') && labels.every(label => line.includes(label))),
       name,
     )
+  }
+})
+
+t.test('a large body that is refused stands before no later request of its connection', async t => {
+  const { app, browser } = await edge(t, { upstreams: { payment: 'http://127.0.0.1:9' } })
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const person = browser()
+  await person.login()
+  const { port } = app.server.address() as AddressInfo
+  const size = 900_000
+  const fields = `host: a\r\norigin: ${origin}\r\nx-csrf: 1\r\ncookie: __Host-session=${person.cookie()}\r\n`
+  for (const framing of [`content-length: ${size}`, 'transfer-encoding: chunked']) {
+    const socket = connect(port, '127.0.0.1')
+    t.teardown(() => socket.destroy())
+    const said = text(socket)
+    const body = Buffer.alloc(size, 'x')
+    const isChunked = framing.includes('chunked')
+    socket.write(
+      `POST /api/payments HTTP/1.1\r\n${fields}${framing}\r\n\r\n${isChunked ? `${size.toString(16)}\r\n` : ''}`,
+    )
+    socket.write(body)
+    if (isChunked) socket.write('\r\n0\r\n\r\n')
+    socket.write(`GET /oauth2/userinfo HTTP/1.1\r\n${fields}connection: close\r\n\r\n`)
+    t.same((await said).match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 503', 'HTTP/1.1 200'], framing)
   }
 })

@@ -17,11 +17,6 @@ const somebody = (): Person => ({
   email: 'zebedee@quux.test',
 })
 
-const sidOf = ({ issued }: { issued: string[] }): string => {
-  const idToken = issued.findLast(token => token.split('.').length === 3) ?? ''
-  return JSON.parse(Buffer.from(String(idToken.split('.')[1]), 'base64url').toString()).sid
-}
-
 const wrongAnswer = (person: Person) => ({
   status: 400,
   body: { error: 'invalid_request', error_description: `${person.email} (${person.sub}) sent it twice` },
@@ -60,7 +55,7 @@ async function everything(t: Test, each: Awaited<ReturnType<typeof edge>>) {
   await laptop.login(person)
   await phone.login(person)
   keep()
-  const sid = sidOf(provider)
+  const sid = provider.lastSid()
 
   // Requests: good ones, a forged one, one with a twisted path, and a service that is away.
   await laptop.fetch('/oauth2/userinfo')
@@ -91,6 +86,8 @@ async function everything(t: Test, each: Awaited<ReturnType<typeof edge>>) {
   advance(20_000)
   t.match((await laptop.fetch('/api/customers/me')).statusCode, /5../)
   provider.hooks.token = async (_grant, honest) => honest()
+  // What was refused is not asked for again at once.
+  advance(31_000)
   t.equal((await laptop.fetch('/api/customers/me')).statusCode, 200)
 
   // The person leaves, and the provider does not take the refresh token back.
@@ -217,7 +214,7 @@ t.test('one trace leads from the edge’s log to its calls of the provider and i
   // From here on the session is at hand.
   await person.fetch('/oauth2/userinfo')
   await person.fetch('/api/payments/accounts')
-  const token = await provider.logoutToken({ sid: sidOf(provider) })
+  const token = await provider.logoutToken({ sid: provider.lastSid() })
   // Over a real connection, the body some time after the head: then it is read outside of the request's context.
   const logout = request(`${await app.listen({ host: '127.0.0.1', port: 0 })}/oauth2/backchannel_logout`, {
     method: 'POST',

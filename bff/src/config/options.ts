@@ -195,7 +195,8 @@ const Upstream = group('A service behind the edge.', {
     default: upstreamDefaults.timeout,
   }),
   connections: integer({
-    description: 'Connections that one process opens to it, apart from streams and those whose client does not read.',
+    description:
+      'Connections that one process opens to it, and as many again for bodies that are passed on as they come; apart from streams and those whose client does not read.',
     protects: 'A slow service cannot use up the edge.',
     minimum: 1,
     maximum: 10_000,
@@ -235,7 +236,7 @@ const Upstream = group('A service behind the edge.', {
   requestHeaders: list(text('fieldName', { description: 'A name.', example: 'x-purpose' }), {
     description: `Names of request header fields that pass, beside those that always do: ${names(passedFields.api)}; and to \`pages\` ${names(passedFields.pages.filter(name => !passedFields.api.includes(name)))}.`,
     protects:
-      'No upstream takes what a browser wrote for the word of the edge: what says who somebody is, where a request came from, or with which credentials, is refused here, and so are names with _.',
+      'No upstream takes what a browser wrote for the word of the edge: names that are known to say who somebody is, where a request came from, or with which credentials, are refused here, and so are names with _. No list knows all of them: name only what your application takes for the browser’s own word.',
     default: upstreamDefaults.requestHeaders,
   }),
   forwarded: flag({

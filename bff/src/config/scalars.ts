@@ -136,6 +136,13 @@ export const forms: Readonly<Record<Form, (text: string, bounds: Bounds, folder:
   publicOrigin: text => originAlone(text, secureUrl(text, 'https://bank.example')),
   issuer: text => {
     secureUrl(text, 'https://id.bank.example/realms/banking')
+    const metadata = text.search(/\/\.well-known\/(?:openid-configuration|oauth-authorization-server)\b/)
+    if (metadata !== -1)
+      throw new Complaint(
+        'is the address of the provider’s metadata',
+        'The issuer is what stands before it',
+        `Write ${text.slice(0, metadata)}`,
+      )
     return text
   },
   upstreamOrigin: text => {

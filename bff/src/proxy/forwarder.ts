@@ -155,12 +155,17 @@ async function forwardLater(
   const session = sessionOf(request)
   await touching
   const body = hasBody(request) ? await bodyOf(request, upstream.bodyLimit) : null
-  if (isPassedOn(body)) admission.admitUpload(session.id, reply.raw)
-  const token = tokens?.atHand(session) ?? (await tokens?.obtain(session))
-  // Its person may have signed out while its body came, or while a token was made for it.
-  await confirmSession(sessions, request, reply)
-  const outgoing = new UpstreamRequest(route, request, reply, body, isStream)
-  await finish(outgoing, token, await outgoing.sent(token))
+  try {
+    if (isPassedOn(body)) admission.admitUpload(session.id, reply.raw)
+    const token = tokens?.atHand(session) ?? (await tokens?.obtain(session))
+    // Its person may have signed out while its body came, or while a token was made for it.
+    await confirmSession(sessions, request, reply)
+    const outgoing = new UpstreamRequest(route, request, reply, body, isStream)
+    await finish(outgoing, token, await outgoing.sent(token))
+  } finally {
+    // Whatever came of it: nobody takes the rest.
+    if (isPassedOn(body)) body.destroy()
+  }
 }
 
 /** Streams, and what a page does by itself, say nothing of a person being there. */
@@ -290,7 +295,9 @@ async function bodyOf({ raw, method }: FastifyRequest, limit: number): Promise<R
       throw problem('body_malformed', 'The body broke off.', { cause })
     }
   }
-  return raw.pipe(counting(limit))
+  const body = raw.pipe(counting(limit))
+  // Who is refused may still be sending: unread, it would stand before the next request of its connection.
+  return body.on('close', () => raw.resume())
 }
 
 /** A stream of its own: what the upstream side destroys is this one and not the client's connection. */

@@ -87,7 +87,7 @@ const refusals: readonly (readonly [pattern: RegExp, why: string])[] = [
     'The upstream gets the token that `token` says; `pages` get the cookies that are not the edge’s',
   ],
   [
-    /^(?:forwarded|via|x-forwarded.*|(?:x-)?(?:real|client|original|true-client|cluster-client)-ip|x-(?:cluster|envoy|original|rewrite)-.+|(?:cf-connecting|fastly-client|true-client)-.+|x-(?:host|scheme|url-scheme|script-name)|front-end-https)$/,
+    /^(?:forwarded(?:-.+)?|via|.*-client-?ip|x-originating-ip|x-forwarded.*|(?:x-)?(?:real|client|original|true-client|cluster-client)-ip|x-(?:cluster|envoy|original|rewrite)-.+|(?:cf-connecting|fastly-client|true-client)-.+|x-(?:host|scheme|url-scheme|script-name)|front-end-https)$/,
     'Where a request came from the edge alone says, and an upstream would believe anybody',
   ],
   [
@@ -95,7 +95,7 @@ const refusals: readonly (readonly [pattern: RegExp, why: string])[] = [
     'The edge decides by the method that it sees: another behind it would go round its rules',
   ],
   [
-    /^x-(?:amzn-oidc|auth|authelia|authenticated|authentik|claims?|client-(?:cert|dn|verify)|consumer|credential|email|goog|groups?|iap|identity|jwt|ms-(?:client|token)|oidc|pomerium|principal|remote|roles?|saml|ssl|sso|subject|token|user(?!-agent)|userinfo|username|vouch|webauth)(?:-.+)?$|^(?:auth|authenticated|cf-access|client-cert|oidc|remote|ssl|tailscale)(?:-.+)?$/,
+    /^(?:.+-)?(?:impersonate|hasura)(?:-.+)?$|^(?:sm|iv|shib|wl-proxy)-.+$|^x-.*(?:user(?!-agent)|account|login|tenant|scopes?|permissions|admin).*$|^.*-?(?:private-token|client-?cert)$|^x-(?:amzn-oidc|auth|authelia|authenticated|authentik|claims?|client-(?:cert|dn|verify)|consumer|credential|email|goog|groups?|iap|identity|jwt|ms-(?:client|token)|oidc|pomerium|principal|remote|roles?|saml|ssl|sso|subject|token|user(?!-agent)|userinfo|username|vouch|webauth)(?:-.+)?$|^(?:auth|authenticated|cf-access|client-cert|oidc|remote|ssl|tailscale)(?:-.+)?$/,
     'An upstream may take it for the word of the edge on who somebody is, and anybody can send it',
   ],
   [/^(?:b3|baggage|traceparent|tracestate|x-b3-.+|x-request-id)$/, 'Traces and request ids begin at the edge'],

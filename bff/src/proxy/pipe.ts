@@ -1,25 +1,13 @@
 import type { ServerResponse } from 'node:http'
-import type { Readable } from 'node:stream'
 import { Problem, problem } from '@banking/contracts'
 import { onceOver } from '../admission/in-progress.ts'
 import { afterReads } from './after-reads.ts'
 import { copyOf } from './blocks.ts'
-import type { CreateHttpClient, HttpClient, ResponseHandler, SentRequest } from './http-client.ts'
+import type { ClientRequest, CreateHttpClient, HttpClient, ResponseHandler, SentRequest } from './http-client.ts'
 import { createHttp1Pool } from './http1-pool.ts'
 
-/** One request for an upstream, ready to be written. */
-type Outbound = {
-  method: string
-  /** Request target, forwarded as it came. */
-  path: string
-  /** Name, value, name, value. */
-  headers: string[]
-  /** The bearer token (RFC 6750 §2.1), if the upstream gets one. */
-  token: string | undefined
-  body: Readable | Buffer | null
-  /** Whether the answer may stay open without an end in sight. */
-  endless: boolean
-}
+/** One request for an upstream. `endless`: its answer may stay open without an end in sight. */
+type Outbound = ClientRequest & { endless: boolean }
 
 /** What became of it. Only `answered` has written to the client. */
 export type Outcome =

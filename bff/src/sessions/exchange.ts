@@ -234,7 +234,8 @@ export function createExchange(options: {
         const isUsable = exchanged !== undefined && exchanged.token !== rejected && now() < exchanged.expiresAt
         if (isUsable && (!isDue(exchanged) || mustWait)) return exchanged.token
         if (failure !== undefined && mustWait) throw failure
-        const flying = flight(session.id, () => obtain(session, rejected))
+        // Who was refused a token waits for another one, not for a flight that may bring the same.
+        const flying = flight(JSON.stringify([session.id, rejected]), () => obtain(session, rejected))
         if (!isUsable) return flying.then(({ token }) => token)
         // As with refreshes: nobody waits while the old token is good, and a failure is seen in the log only.
         flying.catch(err => {

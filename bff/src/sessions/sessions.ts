@@ -103,6 +103,8 @@ const retryAfter = 3_000
 const longestPause = 60_000
 /** Sessions that this process remembers. */
 const remembered = 10_000
+/** Sessions of which it knows whose they are: some hundred bytes each, so that a look costs one round trip beyond those too. */
+const mostKnown = 10 * remembered
 
 /** A refresh that failed: not to be tried again before `until`. */
 type Failure = { error: unknown; pause: number; until: number }
@@ -218,7 +220,7 @@ export function createSessions(options: SessionsOptions): Sessions {
   const remember = (cookie: string, { id, secret, person: { sub, sid } }: Session): void => {
     known.set(cookie, { id, secret, owner: { sub, ...(sid === undefined ? {} : { sid }) } })
     cookies.set(id, cookie)
-    if (known.size <= remembered) return
+    if (known.size <= mostKnown) return
     const [oldest = '', { id: oldestId } = { id: '' }] = known.entries().next().value ?? []
     known.delete(oldest)
     cookies.delete(oldestId)

@@ -1,10 +1,14 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
-/** Pieces of one read that are parsed before others have their turn. */
-const piecesAtOnce = 64
 /** Connections whose next request is taken in one turn of the event loop. */
 const connectionsAtOnce = 16
+/** Bytes that are kept of what comes too early; beyond, the connection is not read. */
+const mostSurplus = 16 * 1024
+/** ms that a connection may stay unread, since its client's leaving cannot be seen meanwhile. */
+const longestUnread = 30_000
+/** Empty lines before a request; RFC 9112 §2.2 asks to bear with one. */
+const mostEmptyLines = 4
 
 const [cr, lf] = [0x0d, 0x0a]
 const endOfHead = Buffer.from('\r\n\r\n')
@@ -13,10 +17,10 @@ const requestLine = /^[!-~]+ [!-~\x80-\xff]+ HTTP\/1\.[01]\r\n$/
 
 /**
  * One request of a connection at a time (RFC 9112 §9.3.2): the next one is not parsed before the answer to this one has
- * left, and meanwhile the connection is not read. Node parses a read of 64 KB at once, which may be thousands of
- * requests, whatever is paused or destroyed meanwhile; so its parser gets each read in pieces that end with a message.
+ * left. Node parses a read of 64 KB at once, which may be thousands of requests, whatever is paused or destroyed
+ * meanwhile; so its parser gets each read in pieces that end with a message.
  *
- * @param refuse answers 400 to a request line that is none, when no other answer is owed, and ends the connection
+ * @param refuse answers 400 to what is no request, when no other answer is owed, and ends the connection
  * @returns whether a connection has sent more than the request that is being answered
  */
 export function boundPipelining(server: Server, refuse: (socket: Socket) => void): (socket: Socket) => boolean {
@@ -29,8 +33,6 @@ export function boundPipelining(server: Server, refuse: (socket: Socket) => void
 
 /** What one connection sends. */
 class Pipeline {
-  /** Whether more came than is being parsed. */
-  hasMore = false
   readonly #socket: Socket
   readonly #turns: Turns
   readonly #refuse: (socket: Socket) => void
@@ -38,15 +40,20 @@ class Pipeline {
   readonly #end: () => void
   #request: IncomingMessage | undefined
   #response: ServerResponse | undefined
-  /** Bytes to come of a body whose length was declared. */
+  /** Requests that began in the piece that is being parsed. */
+  #begun = 0
+  /** The body that is to come: its chunks, or else the bytes of the length that was declared. */
+  #chunks: Chunks | undefined
   #bodyLeft = 0
+  #emptyLines = 0
   /** What came of a request line; undefined once all of it was looked at. */
   #line: string | undefined = ''
   /** The end of a read that may be the beginning of an {@link endOfHead}. */
   #tail: Buffer | undefined
+  /** What came before its turn. */
+  #surplus: Buffer | undefined
   #isWaiting = false
-  /** Whether what is being answered came before its turn. */
-  #hasWaited = false
+  #unread: NodeJS.Timeout | undefined
 
   constructor(socket: Socket, turns: Turns, refuse: (socket: Socket) => void) {
     this.#socket = socket
@@ -59,58 +66,76 @@ class Pipeline {
     socket.on('end', () => this.#finish())
   }
 
-  begin(request: IncomingMessage, response: ServerResponse): void {
-    this.#request = request
-    this.#response = response
-    this.#bodyLeft = Number(request.headers['content-length'] ?? 0)
-    this.#line = ''
+  get hasMore(): boolean {
+    return this.#surplus !== undefined
   }
 
-  /** Reads on, when its turn has come. */
+  begin(request: IncomingMessage, response: ServerResponse): void {
+    // The parser has found a message where none was seen here: nothing of what follows can be told apart.
+    if (++this.#begun > 1) {
+      this.#socket.destroy()
+      return
+    }
+    this.#request = request
+    this.#response = response
+    this.#chunks = request.headers['transfer-encoding'] === undefined ? undefined : new Chunks()
+    this.#bodyLeft = Number(request.headers['content-length'] ?? 0)
+    this.#line = ''
+    this.#emptyLines = 0
+  }
+
+  /** Goes on, when its turn has come. */
   next(): void {
     this.#isWaiting = false
-    this.#hasWaited = this.#socket.readableLength > 0
-    this.#socket.resume()
+    clearTimeout(this.#unread)
+    this.#unread = undefined
+    const surplus = this.#surplus
+    this.#surplus = undefined
+    if (surplus !== undefined) this.#feed(surplus)
+    if (this.#unread === undefined) this.#socket.resume()
   }
 
   #take(read: Buffer): void {
-    // A message that ends makes Node resume, as does whoever reads its body.
-    if (this.#isWaiting || this.#isOwed()) {
-      this.#wait(read)
-      return
-    }
+    if (this.#isWaiting || this.#isOwed()) this.#keep(read)
+    else this.#feed(read)
+  }
+
+  #feed(read: Buffer): void {
     let data = this.#tail === undefined ? read : Buffer.concat([this.#tail, read])
     this.#tail = undefined
-    for (let pieces = 0; data.length > 0; pieces++) {
+    while (data.length > 0) {
       // Refused, or told that this was the last: nothing more of it will be answered.
       if (!this.#socket.writable) return
-      if (pieces === piecesAtOnce || this.#isOwed()) {
-        this.#wait(data)
+      if (this.#isOwed()) {
+        this.#keep(data)
         return
       }
       const isBody = this.#request?.complete === false
-      const end = isBody && this.#bodyLeft > 0 ? this.#bodyLeft : untilEnd(data)
-      if (end === 0) {
-        this.#tail = Buffer.from(data)
-        this.hasMore = false
-        break
+      if (!isBody) data = this.#withoutEmptyLines(data)
+      const length = isBody ? this.#lengthOfBody(data) : untilEnd(data)
+      if (length === 0 && !isBody) {
+        if (data.length > 0) this.#tail = Buffer.from(data)
+        return
       }
-      const piece = end < data.length ? data.subarray(0, end) : data
-      data = data.subarray(piece.length)
-      this.hasMore = data.length > 0
-      if (isBody) this.#bodyLeft = Math.max(0, this.#bodyLeft - piece.length)
-      else if (!this.#isRequestLine(piece)) {
+      const piece = data.subarray(0, length)
+      // No body goes on behind its end, and no request begins otherwise.
+      if (length === 0 || !(isBody || this.#isRequestLine(piece))) {
         this.#refuse(this.#socket)
         return
       }
+      data = data.subarray(length)
+      // For who is answered at once: what has come too early shows before the next look.
+      this.#surplus = data.length > 0 ? data : undefined
+      this.#begun = 0
       this.#parse(piece)
+      this.#surplus = undefined
     }
   }
 
-  /** The client sends no more. To Node this means that it has left; who has sent several requests gets all answers. */
+  /** To Node, who sends no more has left, whatever is owed to it. */
   #finish(): void {
-    if (this.#hasWaited && this.#isOwed()) this.#response?.once('close', () => this.#finish())
-    else if (this.#socket.writable) this.#end()
+    this.#surplus = undefined
+    if (this.#socket.writable) this.#end()
   }
 
   /** Whether a whole request waits for its answer, or for the end of it. */
@@ -118,28 +143,93 @@ class Pipeline {
     return this.#request?.complete === true && this.#response?.closed === false
   }
 
-  #wait(data: Buffer): void {
-    this.#socket.pause()
-    if (data.length > 0) this.#socket.unshift(data)
+  /** Reads on as long as little has come: so it is seen when the client leaves. */
+  #keep(data: Buffer): void {
+    this.#surplus = this.#surplus === undefined ? data : Buffer.concat([this.#surplus, data])
+    if (this.#surplus.length > mostSurplus) {
+      // A message that ends makes Node resume, as does whoever reads its body.
+      this.#socket.pause()
+      this.#unread ??= setTimeout(() => this.#socket.destroy(), longestUnread).unref()
+    }
     if (this.#isWaiting) return
     this.#isWaiting = true
     if (this.#isOwed()) this.#response?.once('close', () => this.#turns.add(this))
     else this.#turns.add(this)
   }
 
-  /** Looks at the line as far as it came; what is before it (RFC 9112 §2.2) may be empty lines. */
+  #withoutEmptyLines(data: Buffer): Buffer {
+    if (this.#line !== '') return data
+    let at = 0
+    while (data[at] === cr && data[at + 1] === lf && this.#emptyLines < mostEmptyLines) {
+      at += 2
+      this.#emptyLines++
+    }
+    return data.subarray(at)
+  }
+
+  #lengthOfBody(data: Buffer): number {
+    if (this.#chunks !== undefined) return this.#chunks.take(data)
+    const length = Math.min(this.#bodyLeft, data.length)
+    this.#bodyLeft -= length
+    return length
+  }
+
+  /** Looks at the line as far as it came. */
   #isRequestLine(piece: Buffer): boolean {
     if (this.#line === undefined) return true
-    let start = 0
-    if (this.#line === '') while (piece[start] === cr && piece[start + 1] === lf) start += 2
-    const end = piece.indexOf(lf, start) + 1
-    this.#line += piece.toString('latin1', start, end === 0 ? piece.length : end)
+    const end = piece.indexOf(lf) + 1
+    this.#line += piece.toString('latin1', 0, end === 0 ? piece.length : end)
     if (end === 0) return true
     const isOne = requestLine.test(this.#line)
     this.#line = undefined
     return isOne
   }
 }
+
+/** Follows a body in chunks (RFC 9112 §7.1) as far as to know where it ends; whether it is one, the parser says. */
+class Chunks {
+  /** Bytes to come of a chunk and the line end behind it. */
+  #left = 0
+  /** The beginning of a line: a chunk's size, or a field of the trailer. */
+  #line = ''
+  #isTrailer = false
+  #isOver = false
+
+  /** @returns how many of these bytes are the body's */
+  take(data: Buffer): number {
+    let at = 0
+    while (at < data.length && !this.#isOver) {
+      if (this.#left > 0) {
+        const length = Math.min(this.#left, data.length - at)
+        this.#left -= length
+        at += length
+        continue
+      }
+      const end = data.indexOf(lf, at)
+      const next = end === -1 ? data.length : end + 1
+      if (this.#line.length < longestSize) this.#line += data.toString('latin1', at, Math.min(next, at + longestSize))
+      at = next
+      if (end === -1) break
+      this.#endLine()
+    }
+    return at
+  }
+
+  #endLine(): void {
+    const line = this.#line.trimEnd()
+    this.#line = ''
+    if (this.#isTrailer) this.#isOver = line === ''
+    else {
+      const size = Number.parseInt(line, 16)
+      this.#isTrailer = size === 0
+      // What is no number the parser refuses.
+      this.#left = size > 0 ? size + 2 : 0
+    }
+  }
+}
+
+/** Characters of a line that are looked at; a size that has more of them no body has. */
+const longestSize = 24
 
 /** The one that node:http has put there last. */
 function takeListener(socket: Socket, event: string): (data?: Buffer) => void {
@@ -149,10 +239,7 @@ function takeListener(socket: Socket, event: string): (data?: Buffer) => void {
   return listener
 }
 
-/**
- * @returns bytes up to the first end of a head, or of a body in chunks; without one, those that can be no part of it.
- * A piece of chunked data may look like an end: it is only divided there.
- */
+/** @returns bytes up to the end of a head; without one, those that can be no part of it */
 function untilEnd(data: Buffer): number {
   const at = data.indexOf(endOfHead)
   if (at !== -1) return at + endOfHead.length

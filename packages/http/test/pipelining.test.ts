@@ -102,7 +102,7 @@ const pipelines: Record<string, { requests: string[]; bodies: string[] }> = {
     requests: [
       `\r\n\r\n${get('/now/1')}`,
       `\r\n${post('/echo', 'abc', 'expect: 100-continue\r\n')}`,
-      `${'\r\n'.repeat(500)}${get('/now/2', 'expect: magic\r\n')}`,
+      `${'\r\n'.repeat(4)}${get('/now/2', 'expect: magic\r\n')}`,
       get('/now/3', 'upgrade: websocket\r\nconnection: upgrade\r\n'),
     ],
     bodies: ['</now/1>', '<3>', '</now/2>', '</now/3>'],
@@ -124,6 +124,8 @@ const pipelines: Record<string, { requests: string[]; bodies: string[] }> = {
 for (const [name, { requests, bodies }] of Object.entries(pipelines))
   t.test(`answers what comes in one go, one after the other: ${name}`, async t => {
     const { dial, under } = await testServer(t)
+    // What asks for another protocol is the last of its connection.
+    const isLast = requests.at(-1)?.includes('upgrade:') === true
     for (const size of [Number.POSITIVE_INFINITY, 1_000, 61, 1]) {
       const bytes = requests.join('')
       // Byte by byte is for what is short.
@@ -134,17 +136,8 @@ for (const [name, { requests, bodies }] of Object.entries(pipelines))
         socket.write(bytes.slice(at, at + size), 'latin1')
         if (size < 1_000) await new Promise(setImmediate)
       }
-      // No request says that it is the last: the client has only finished sending.
-      if (name.startsWith('empty')) t.same(bodiesOf(await said), bodies, `in pieces of ${size}`)
-      else {
-        socket.end()
-        if (size > 1_000) t.same(bodiesOf(await said), bodies, 'in one piece, and then the end of it')
-        else {
-          const found = bodiesOf(await said)
-          t.same(found, bodies.slice(0, found.length), `in pieces of ${size}`)
-          t.ok(found.length >= bodies.length - 1, 'all but one that may not have been answered when the client left')
-        }
-      }
+      socket.write(get('/now/end', close))
+      t.same(bodiesOf(await said), isLast ? bodies : [...bodies, '</now/end>'], `in pieces of ${size}`)
     }
     t.equal(under.most, 1)
   })
@@ -158,7 +151,7 @@ for (const [many, more] of [
     const { dial, asked, held } = await testServer(t)
     const sockets = times(many, () => {
       const socket = dial()
-      socket.write(get('/held') + get('/now/1').repeat(more))
+      socket.write(get('/held') + get('/now/1').repeat(more - 1) + get('/now/1', close))
       return socket
     })
     await until(() => held.length === many)
@@ -170,16 +163,10 @@ for (const [many, more] of [
     for (const [n, socket] of sockets.entries()) if (n % 2 === 1) socket.destroy()
     await aWhile()
     const rest = sockets.filter((_, n) => n % 2 === 0)
-    const answers = rest.map(socket => {
-      socket.end()
-      return text(socket)
-    })
+    const answers = rest.map(text)
     for (const answer of held) answer()
     for (const said of await Promise.all(answers))
-      t.ok(
-        said.includes('<held>') && said.split('</now/1>').length === more + 1,
-        'all of them, though it sends no more',
-      )
+      t.ok(said.includes('<held>') && said.split('</now/1>').length === more + 1, 'all of them')
     const left = asked.length - (many + 1 + rest.length * more)
     t.ok(left <= 2 * (many - rest.length), `that somebody has left is seen when an answer cannot be written: ${left}`)
   })
@@ -211,20 +198,35 @@ t.test('makes no answers for who does not read them', async t => {
   await until(async () => /^http_connections\{app="test"\} 0$/m.test(await metrics.text()))
 })
 
-t.test('who leaves while something of it waits is forgotten', async t => {
-  const { dial, asked, held, metrics } = await testServer(t)
-  for (const leave of [(socket: Socket) => socket.destroy(), (socket: Socket) => socket.resetAndDestroy()]) {
-    const before = held.length
-    const socket = dial()
-    socket.write(get('/held') + get('/now/1').repeat(3))
-    await until(() => held.length > before)
-    const count = asked.length
-    leave(socket)
-    await aWhile()
-    held.at(-1)?.()
-    await until(async () => /^http_connections\{app="test"\} 0$/m.test(await metrics.text()))
-    t.ok(asked.length <= count + 3)
-  }
+const leaving: Record<string, (socket: Socket) => void> = {
+  'closes its side': socket => socket.end(),
+  'closes both': socket => socket.destroy(),
+  'breaks it off': socket => socket.resetAndDestroy(),
+}
+const surplus = ['', '\r\n', 'G', get('/now/1'), get('/now/1').repeat(3), post('/echo', 'x'.repeat(10_000))]
+
+for (const [how, leave] of Object.entries(leaving))
+  t.test(`who ${how} before the answer is gone at once, whatever it has sent behind its request`, async t => {
+    const { dial, asked, held, metrics } = await testServer(t)
+    for (const more of surplus) {
+      const socket = dial()
+      const before = held.length
+      socket.write(get('/held') + more)
+      await until(() => held.length > before)
+      await aWhile()
+      leave(socket)
+      await until(async () => /^http_connections\{app="test"\} 0$/m.test(await metrics.text()))
+    }
+    t.equal(asked.length, surplus.length, 'nothing of what was sent behind it is begun')
+    for (const answer of held) answer()
+  })
+
+t.test('bears with few empty lines, and takes no more of them', async t => {
+  const { dial, asked } = await testServer(t)
+  const socket = dial()
+  socket.write(`${'\r\n'.repeat(100_000)}${get('/now/1')}`)
+  t.match(await text(socket), /^HTTP\/1\.1 400 /)
+  t.same(asked, [])
 })
 
 t.test('a refusal for the rate ends a connection that has sent more, and no other', async t => {
