@@ -130,10 +130,8 @@ export class Http1Answer {
     const fields: string[] = []
     for (let line = 1; line < lines.length; line++) {
       const text = lines[line] as string
-      const colon = text.indexOf(':')
-      const name = text.slice(0, colon)
-      if (colon === -1 || !fieldName.test(name)) throw malformed('a line that is no field')
-      fields.push(name, withoutSpace(text, colon + 1))
+      const name = nameOf(text)
+      fields.push(name, withoutSpace(text, name.length + 1))
     }
     if (status < 200) {
       // Nobody asked for another protocol, and nobody may make us wait for ever.
@@ -208,9 +206,21 @@ export class Http1Answer {
     }
     this.#trailerBytes += length
     if (length === 0) this.#state = 'whole'
-    else if (!fieldName.test(lineText(chunk, at, end).split(':', 1)[0] as string)) throw malformed('a trailer')
+    else nameOf(lineText(chunk, at, end))
     return end + 2
   }
+}
+
+/**
+ * The name of a field line (RFC 9112 §5).
+ *
+ * @throws HttpClientError for a line that is none
+ */
+function nameOf(line: string): string {
+  const colon = line.indexOf(':')
+  const name = line.slice(0, colon)
+  if (colon === -1 || !fieldName.test(name)) throw malformed('a line that is no field')
+  return name
 }
 
 const isBodiless = (status: number): boolean => status === 204 || status === 304
