@@ -151,7 +151,8 @@ t.test('asks its database for one request of a connection at a time, however man
   })
   const authorization = `Bearer ${await identity.token({ service: 'customer', sub: alice.id })}`
   const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
-  socket.end(`GET /api/customers/me HTTP/1.1\r\nhost: a\r\nauthorization: ${authorization}\r\n\r\n`.repeat(200))
+  const head = `GET /api/customers/me HTTP/1.1\r\nhost: a\r\nauthorization: ${authorization}\r\n`
+  socket.write(`${head}\r\n`.repeat(199).concat(head, 'connection: close\r\n\r\n'))
   const said = await text(socket)
   t.equal(said.match(/"givenName":"Alice"/g)?.length, 200)
   t.equal(under.most, 1)
