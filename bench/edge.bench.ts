@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync } from 'node:fs'
-import { availableParallelism, cpus, homedir, loadavg, tmpdir } from 'node:os'
+import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type Bank, personToken, personTokens, runningBank } from '../packages/devstack/src/index.ts'
@@ -21,7 +21,7 @@ import {
 import { beginSessions, type LoginTokens } from './edge/sessions.ts'
 import { type EdgeSettings, redisWithoutTracking } from './edge/settings.ts'
 import { measureStreams } from './edge/streams.ts'
-import { keyFiles, plainProxy, prefix, standInTokens, startUpstream } from './edge/surroundings.ts'
+import { keyFiles, plainProxy, prefix, standInTokens, startRedis, startUpstream } from './edge/surroundings.ts'
 
 /*
  * Processor time per request of the edge, of nginx, of @fastify/http-proxy and of oauth2-proxy, on one core each, in one
@@ -63,19 +63,14 @@ try {
 
 async function main(): Promise<void> {
   if (process.platform !== 'linux') throw new Error('This reads /proc: it runs on Linux only.')
-  const redisServer = findProgram('redis-server', `${homedir()}/.cache/zero-trust-banking/redis-*/redis-server`)
-  if (redisServer === undefined) throw new Error('There is no redis-server: install it, or run `pnpm dev` once.')
   const bank = runningKeycloak()
-  const redisPort = await freePort()
-  run(folder, 'redis', cores.rest, [
-    ...[redisServer, '--port', String(redisPort), '--bind', '127.0.0.1', '--save', '', '--loglevel', 'warning'],
-  ])
+  const redis = await startRedis(folder)
   const upstream = await startUpstream(folder)
   const tokens = bank === undefined ? standInTokens() : await keycloakTokens(bank)
   const settings: EdgeSettings = {
     port: await freePort(),
     upstream,
-    redis: `redis://127.0.0.1:${redisPort}`,
+    redis,
     issuer: bank?.status.issuer ?? 'http://127.0.0.1:9/realms/banking',
     ...(await keyFiles(folder)),
     tokenLength: tokens.exchanged.length,

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { availableParallelism, cpus, homedir, loadavg, tmpdir } from 'node:os'
+import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import {
@@ -18,7 +18,7 @@ import {
 } from './edge/programs.ts'
 import { beginSessions } from './edge/sessions.ts'
 import type { EdgeSettings } from './edge/settings.ts'
-import { keyFiles, plainProxy, prefix, standInTokens, startUpstream } from './edge/surroundings.ts'
+import { keyFiles, plainProxy, prefix, standInTokens, startRedis, startUpstream } from './edge/surroundings.ts'
 import type { Attack, Effect } from './hostile/attack.ts'
 import type { User, Waits } from './hostile/user.ts'
 
@@ -55,17 +55,12 @@ try {
 
 async function main(): Promise<void> {
   if (process.platform !== 'linux') throw new Error('This reads /proc: it runs on Linux only.')
-  const redisServer = findProgram('redis-server', `${homedir()}/.cache/zero-trust-banking/redis-*/redis-server`)
-  if (redisServer === undefined) throw new Error('There is no redis-server: install it, or run `pnpm dev` once.')
-  const redisPort = await freePort()
-  run(folder, 'redis', cores.rest, [
-    ...[redisServer, '--port', String(redisPort), '--bind', '127.0.0.1', '--save', '', '--loglevel', 'warning'],
-  ])
+  const redis = await startRedis(folder)
   const tokens = standInTokens()
   const settings: EdgeSettings = {
     port: 0,
     upstream: await startUpstream(folder),
-    redis: `redis://127.0.0.1:${redisPort}`,
+    redis,
     issuer: 'http://127.0.0.1:9/realms/banking',
     ...(await keyFiles(folder)),
     tokenLength: tokens.exchanged.length,

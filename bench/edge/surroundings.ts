@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
+import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { exportJWK, generateKeyPair } from 'jose'
 import { answering, cores, findProgram, freePort, nginx, run } from './programs.ts'
@@ -34,6 +35,17 @@ function keyFile(folder: string, name: string, content: object): string {
 async function clientKey(): Promise<object> {
   const { privateKey } = await generateKeyPair('ES256', { extractable: true })
   return { ...(await exportJWK(privateKey)), kid: 'bench' }
+}
+
+/** A Redis that keeps nothing. @returns its address */
+export async function startRedis(folder: string): Promise<string> {
+  const server = findProgram('redis-server', `${homedir()}/.cache/zero-trust-banking/redis-*/redis-server`)
+  if (server === undefined) throw new Error('There is no redis-server: install it, or run `pnpm dev` once.')
+  const port = await freePort()
+  run(folder, 'redis', cores.rest, [
+    ...[server, '--port', String(port), '--bind', '127.0.0.1', '--save', '', '--loglevel', 'warning'],
+  ])
+  return `redis://127.0.0.1:${port}`
 }
 
 /** A service that answers 1 KB, or 100 KB below `/large`, with the header fields that services of the bank send. */
